@@ -1,0 +1,136 @@
+import { descendantsOf, killProcesses } from '../../lib/claude/descendants';
+import {
+  endFixtures,
+  type FixtureProcess,
+  gone,
+  killIfAlive,
+  pidsOf,
+  startFixture,
+} from './fixtureProcess';
+
+const strangers: number[] = [];
+
+/** A fixture that has started another process, which the test's end will not leave behind. */
+async function startFamily(name: 'stubborn' | 'orphan'): Promise<[FixtureProcess, number]> {
+  const fixture = await startFixture(name);
+  const [, other] = await pidsOf(fixture);
+  strangers.push(other);
+  return [fixture, other];
+}
+
+async function descendantPids({ pid, variable }: FixtureProcess): Promise<number[]> {
+  return (await descendantsOf(pid, variable)).map((one) => one.pid);
+}
+
+const { platform } = process;
+const setPlatform = (value: string) => Object.defineProperty(process, 'platform', { value });
+
+afterEach(async () => {
+  setPlatform(platform);
+  jest.restoreAllMocks();
+  await endFixtures();
+  for (const pid of strangers.splice(0)) killIfAlive(pid);
+});
+
+describe('the descendants of a process', () => {
+  test('are none when it has started nothing', async () => {
+    expect(await descendantPids(await startFixture('mute'))).toEqual([]);
+  });
+
+  test('include a child in a session of its own, but not the process itself', async () => {
+    const [stubborn, tool] = await startFamily('stubborn');
+    expect(await descendantPids(stubborn)).toEqual([tool]);
+  });
+
+  test('include grandchildren', async () => {
+    const [stubborn, tool] = await startFamily('stubborn');
+    const found = await descendantsOf(process.pid, 'NO_SUCH=variable');
+    expect(found.map(({ pid }) => pid)).toEqual(expect.arrayContaining([stubborn.pid, tool]));
+  });
+
+  test('include one whose parent has died, by the variable that it inherited', async () => {
+    const [orphan, sleeper] = await startFamily('orphan');
+    expect(await descendantPids(orphan)).toEqual([sleeper]);
+    expect(await descendantsOf(orphan.pid, 'CLAUDE_STREAM_RUN_ID=another')).toEqual([]);
+  });
+
+  test('are found by the whole variable, not by its beginning', async () => {
+    const [orphan] = await startFamily('orphan');
+    expect(await descendantsOf(orphan.pid, orphan.variable.slice(0, -1))).toEqual([]);
+  });
+
+  test('are still found when the process itself is gone', async () => {
+    const [stubborn, tool] = await startFamily('stubborn');
+    stubborn.kill('SIGKILL');
+    await stubborn.exited;
+    expect(await descendantPids(stubborn)).toEqual([tool]);
+  });
+
+  test('do not include those of another run', async () => {
+    const [one, toolOfOne] = await startFamily('stubborn');
+    const [other, toolOfOther] = await startFamily('stubborn');
+    expect(await descendantPids(one)).toEqual([toolOfOne]);
+    expect(await descendantPids(other)).toEqual([toolOfOther]);
+  });
+});
+
+describe('killing processes', () => {
+  test('ends them, whatever signals they ignore', async () => {
+    const [stubborn, tool] = await startFamily('stubborn');
+    await killProcesses(await descendantsOf(stubborn.pid, stubborn.variable));
+    await gone(tool);
+  });
+
+  test('spares one that has only the pid of the one that was meant', async () => {
+    const [stubborn, tool] = await startFamily('stubborn');
+    const [identity] = await descendantsOf(stubborn.pid, stubborn.variable);
+    const kill = jest.spyOn(process, 'kill');
+    await killProcesses([{ pid: tool, startTime: `${identity?.startTime}1` }]);
+    expect(kill).not.toHaveBeenCalled();
+  });
+
+  test('does not mind that one is gone', async () => {
+    const [stubborn, tool] = await startFamily('stubborn');
+    const found = await descendantsOf(stubborn.pid, stubborn.variable);
+    killIfAlive(tool);
+    await gone(tool);
+    await killProcesses(found);
+  });
+
+  test('goes on with the others when one of them may not be killed', async () => {
+    const [one, toolOfOne] = await startFamily('stubborn');
+    const [other, toolOfOther] = await startFamily('stubborn');
+    const found = [
+      ...(await descendantsOf(one.pid, one.variable)),
+      ...(await descendantsOf(other.pid, other.variable)),
+    ];
+    const { kill } = process;
+    jest.spyOn(process, 'kill').mockImplementation((pid, signal) => {
+      if (pid === toolOfOne && signal === 'SIGKILL')
+        throw Object.assign(new Error('kill EPERM'), { code: 'EPERM' });
+      return kill.call(process, pid, signal);
+    });
+    await killProcesses(found);
+    await gone(toolOfOther);
+  });
+});
+
+describe('without /proc', () => {
+  test('ps tells the tree', async () => {
+    const [stubborn, tool] = await startFamily('stubborn');
+    setPlatform('darwin');
+    const found = await descendantsOf(stubborn.pid, stubborn.variable);
+    expect(found.map(({ pid }) => pid)).toEqual([tool]);
+    const kill = jest.spyOn(process, 'kill');
+    await killProcesses([{ pid: tool, startTime: 'Thu Jan  1 00:00:00 1970' }]);
+    expect(kill).not.toHaveBeenCalled();
+    await killProcesses(found);
+    await gone(tool);
+  });
+
+  test('a process that has left the tree is not found', async () => {
+    const [orphan] = await startFamily('orphan');
+    setPlatform('darwin');
+    expect(await descendantPids(orphan)).toEqual([]);
+  });
+});

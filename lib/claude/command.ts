@@ -1,0 +1,211 @@
+import type { ContentBlock } from './messages.js';
+
+/** How hard the model thinks, as `--effort` takes it. */
+export const efforts = ['low', 'medium', 'high', 'xhigh', 'max'] as const;
+export type Effort = (typeof efforts)[number];
+
+/** What one request asks of the CLI. */
+export interface Turn {
+  /** The user's words: text, or text and image blocks. */
+  readonly content: string | readonly ContentBlock[];
+  /** System and developer messages, appended to the CLI's own system prompt. */
+  readonly system?: string | undefined;
+  readonly model?: string | undefined;
+  readonly effort?: Effort | undefined;
+  /** A session to resume: its UUID. */
+  readonly session?: string | undefined;
+}
+
+/** The options that become the process: what to start, where, with which flags. */
+export interface CommandOptions {
+  /** The executable. Default `'claude'`, found on the server's PATH. */
+  readonly command?: string;
+  /** More arguments, put last, for flags that have no option here. Write `--flag=value`. */
+  readonly args?: readonly string[];
+  /** The working directory; sessions belong to it. Default: the server's. */
+  readonly cwd?: string;
+  /** Variables added to the allowed ones of the server's environment; `undefined` removes one. */
+  readonly env?: Readonly<Record<string, string | undefined>>;
+  /** `--model`. Default: the CLI's. */
+  readonly model?: string;
+  /** `--fallback-model`: tried in order when the model is overloaded. */
+  readonly fallbackModel?: string | readonly string[];
+  /** `--system-prompt`: replaces the CLI's own. */
+  readonly systemPrompt?: string;
+  /** `--append-system-prompt`; a request's system messages come after it. */
+  readonly appendSystemPrompt?: string;
+  /** `--tools`: the built-in tools that exist at all; `[]` for none. */
+  readonly tools?: readonly string[];
+  /** `--allowedTools`: run without asking. */
+  readonly allowedTools?: readonly string[];
+  /** `--disallowedTools`: never run. */
+  readonly disallowedTools?: readonly string[];
+  /** `--permission-mode`. */
+  readonly permissionMode?: string;
+  /** `--add-dir`: more directories that the tools may touch. */
+  readonly addDirs?: readonly string[];
+  /** `--mcp-config`: files, or objects that are passed as JSON. */
+  readonly mcpConfig?: string | object | readonly (string | object)[];
+  /** `--strict-mcp-config`: no MCP servers but those of `mcpConfig`. */
+  readonly strictMcpConfig?: boolean;
+  /** `--settings`: a file, or an object that is passed as JSON. */
+  readonly settings?: string | object;
+  /** `--setting-sources`, of `user`, `project` and `local`; `[]` loads none. */
+  readonly settingSources?: readonly string[];
+  /** `--max-turns`: model turns in one run. */
+  readonly maxTurns?: number;
+  /** `--max-budget-usd`: dollars in one run. */
+  readonly maxBudgetUsd?: number;
+  /** `--effort`. */
+  readonly effort?: Effort;
+  /** Lets a text that begins with `/` be run as a slash command by the CLI. Default `false`: it is text. */
+  readonly slashCommands?: boolean;
+}
+
+/** A process, ready to be started. */
+export interface Command {
+  readonly command: string;
+  readonly args: readonly string[];
+  readonly cwd: string | undefined;
+  readonly env: Readonly<Record<string, string>>;
+  /** The first line on stdin, with its newline. */
+  readonly stdin: string;
+}
+
+/** Every process of a run carries the run's id in this variable; that is how its survivors are found. */
+export const RUN_ID_VARIABLE = 'CLAUDE_STREAM_RUN_ID';
+
+/**
+ * Options and a turn become a process.
+ *
+ * The prompt goes over stdin, never as an argument: there it could be read as a flag, seen in `ps`, or be too long
+ * (E2BIG above 128 KiB). Flags are one argument each, `--flag=value`, so that no value is ever taken for a flag.
+ */
+export function commandFor(
+  options: CommandOptions,
+  turn: Turn,
+  runId: string,
+  serverEnvironment: NodeJS.ProcessEnv,
+): Command {
+  return {
+    command: options.command ?? 'claude',
+    args: [
+      '-p',
+      '--input-format=stream-json',
+      '--output-format=stream-json',
+      '--verbose',
+      '--include-partial-messages',
+      ...flagsFor(options, turn),
+      ...(options.args ?? []),
+    ],
+    cwd: options.cwd,
+    env: {
+      // Makes the CLI say when it has nothing left to do, which `result` alone does not mean.
+      CLAUDE_CODE_EMIT_SESSION_STATE_EVENTS: '1',
+      ...environmentFor(serverEnvironment, options.env ?? {}),
+      [RUN_ID_VARIABLE]: runId,
+    },
+    stdin: userMessageLine(turn.content, options.slashCommands ?? false),
+  };
+}
+
+function flagsFor(options: CommandOptions, turn: Turn): string[] {
+  const system = [options.appendSystemPrompt, turn.system].filter(Boolean).join('\n\n');
+  const values: Record<string, string | number | undefined> = {
+    model: turn.model ?? options.model,
+    'fallback-model': joined(options.fallbackModel),
+    effort: turn.effort ?? options.effort,
+    resume: turn.session,
+    'system-prompt': options.systemPrompt,
+    'append-system-prompt': system === '' ? undefined : system,
+    tools: joined(options.tools),
+    allowedTools: joined(options.allowedTools),
+    disallowedTools: joined(options.disallowedTools),
+    'permission-mode': options.permissionMode,
+    settings: options.settings === undefined ? undefined : textOrJson(options.settings),
+    'setting-sources': joined(options.settingSources),
+    'max-turns': options.maxTurns,
+    'max-budget-usd': options.maxBudgetUsd,
+  };
+  const flags = Object.entries(values)
+    .filter(([, value]) => value !== undefined)
+    .map(([flag, value]) => `--${flag}=${value}`);
+  for (const directory of options.addDirs ?? []) flags.push(`--add-dir=${directory}`);
+  for (const config of listOf(options.mcpConfig)) flags.push(`--mcp-config=${textOrJson(config)}`);
+  if (options.strictMcpConfig) flags.push('--strict-mcp-config');
+  return flags;
+}
+
+/** The user message as one line of stream-json. */
+function userMessageLine(content: Turn['content'], slashCommands: boolean): string {
+  const message = { role: 'user', content: slashCommands ? content : withoutSlashCommand(content) };
+  return `${JSON.stringify({ type: 'user', message })}\n`;
+}
+
+/**
+ * A leading `/` makes the CLI run the text as a command of its own, also with `--disable-slash-commands`; one
+ * newline before it makes it text (2.1.197 and 2.1.330).
+ */
+function withoutSlashCommand(content: Turn['content']): Turn['content'] {
+  if (typeof content === 'string') return content.startsWith('/') ? `\n${content}` : content;
+  return content.map((block) =>
+    block.text?.startsWith('/') ? { ...block, text: `\n${block.text}` } : block,
+  );
+}
+
+const ALLOWED_VARIABLES = new Set(
+  (
+    'PATH HOME USER LOGNAME SHELL LANG LANGUAGE TZ TERM TMPDIR TMP TEMP ' +
+    'HTTP_PROXY HTTPS_PROXY NO_PROXY ALL_PROXY NODE_EXTRA_CA_CERTS SSL_CERT_FILE SSL_CERT_DIR ' +
+    'CLAUDE_CONFIG_DIR MAX_THINKING_TOKENS MAX_MCP_OUTPUT_TOKENS MCP_TIMEOUT MCP_TOOL_TIMEOUT ' +
+    'BASH_DEFAULT_TIMEOUT_MS BASH_MAX_TIMEOUT_MS BASH_MAX_OUTPUT_LENGTH ' +
+    'SYSTEMROOT COMSPEC PATHEXT USERPROFILE APPDATA LOCALAPPDATA'
+  ).split(' '),
+);
+
+const ALLOWED_PREFIXES = ['LC_', 'XDG_', 'ANTHROPIC_', 'CLAUDE_CODE_', 'DISABLE_'];
+
+/** Inherited from an outer Claude Code, these make the inner one fail or misbehave. */
+const NESTING_VARIABLES = new Set([
+  'CLAUDE_CODE_ENTRYPOINT',
+  'CLAUDE_CODE_SSE_PORT',
+  'CLAUDE_CODE_SESSION_ID',
+  'CLAUDE_CODE_CHILD_SESSION',
+]);
+
+/**
+ * The environment of the process: an allow-list, since the agent's shell can print whatever is in it, database
+ * passwords of the server included. Names are compared in capitals, which lets `https_proxy` through as well.
+ */
+function environmentFor(
+  server: NodeJS.ProcessEnv,
+  own: Readonly<Record<string, string | undefined>>,
+): Record<string, string> {
+  const environment: Record<string, string> = {};
+  for (const [name, value] of Object.entries(server)) {
+    if (value !== undefined && isAllowed(name.toUpperCase())) environment[name] = value;
+  }
+  for (const [name, value] of Object.entries(own)) {
+    if (value === undefined) delete environment[name];
+    else environment[name] = value;
+  }
+  return environment;
+}
+
+function isAllowed(name: string): boolean {
+  if (NESTING_VARIABLES.has(name)) return false;
+  return ALLOWED_VARIABLES.has(name) || ALLOWED_PREFIXES.some((prefix) => name.startsWith(prefix));
+}
+
+function listOf<T>(value: T | readonly T[] | undefined): readonly T[] {
+  if (value === undefined) return [];
+  return Array.isArray(value) ? value : [value as T];
+}
+
+function joined(value: string | readonly string[] | undefined): string | undefined {
+  return value === undefined ? undefined : listOf(value).join(',');
+}
+
+function textOrJson(value: string | object): string {
+  return typeof value === 'string' ? value : JSON.stringify(value);
+}

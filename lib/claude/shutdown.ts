@@ -1,0 +1,67 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import createDebug from 'debug';
+import { RUN_ID_VARIABLE } from './command.js';
+import { descendantsOf, killProcesses, type ProcessIdentity } from './descendants.js';
+import type { ClaudeProcess } from './process.js';
+
+const debug = createDebug('claude-stream:process');
+
+/** How long each rung may take, in ms. An interrupted CLI is gone within 120 ms (2.1.197 and 2.1.330). */
+const INTERRUPT_GRACE = 1_500;
+const TERMINATE_GRACE = 1_000;
+const KILL_GRACE = 2_000;
+
+/** How often survivors are looked for: a process can start another while it is being killed. */
+const SURVIVOR_ROUNDS = 5;
+const SURVIVOR_PAUSE = 20;
+
+/**
+ * The one way to stop a run's process. Settles when nothing of the run is alive; never rejects.
+ *
+ * The ladder: `interrupt` and closed stdin, which ends the turn and leaves the session resumable; then SIGTERM; then
+ * SIGKILL. A Bash tool's processes outlive their CLI at SIGKILL (and at SIGTERM on 2.1.197) and are then children
+ * of pid 1, so the descendants are listed before each rung and killed after the last.
+ */
+export async function shutdown(process: ClaudeProcess, runId: string): Promise<void> {
+  const variable = `${RUN_ID_VARIABLE}=${runId}`;
+  const descendants = new Map<string, ProcessIdentity>();
+  const list = async () => {
+    const found = await descendantsOf(process.pid, variable);
+    for (const one of found) descendants.set(`${one.pid} ${one.startTime}`, one);
+    return found;
+  };
+
+  await list();
+  if (process.exit === undefined && process.stdinOpen) {
+    process.send({
+      type: 'control_request',
+      request_id: 'claude-stream-interrupt',
+      request: { subtype: 'interrupt' },
+    });
+    process.closeStdin();
+    await exitWithin(process, INTERRUPT_GRACE);
+  }
+  for (const [signal, grace] of [
+    ['SIGTERM', TERMINATE_GRACE],
+    ['SIGKILL', KILL_GRACE],
+  ] as const) {
+    if (process.exit !== undefined) break;
+    await list();
+    process.kill(signal);
+    await exitWithin(process, grace);
+  }
+  for (let round = 0; round < SURVIVOR_ROUNDS; round++) {
+    await killProcesses(descendants.values());
+    if ((await list()).length === 0) return;
+    await delay(SURVIVOR_PAUSE);
+  }
+  debug('%d: descendants still alive: %o', process.pid, [...descendants.values()]);
+}
+
+async function exitWithin(process: ClaudeProcess, ms: number): Promise<void> {
+  const timer = new AbortController();
+  await Promise.race([
+    process.exited.finally(() => timer.abort()),
+    delay(ms, undefined, { signal: timer.signal }).catch(() => undefined),
+  ]);
+}
