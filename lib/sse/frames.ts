@@ -1,0 +1,43 @@
+/**
+ * The text of an event stream: WHATWG HTML, section 9.2 "Server-sent events".
+ *
+ * A frame is one event as text. It ends with the blank line that dispatches it, so whatever is written between two
+ * frames stands between two events.
+ */
+
+/** A comment: it resets the idle clocks of proxies and clients and is ignored by every reader. */
+export const KEEP_ALIVE_COMMENT = ': keep-alive\n\n';
+
+/**
+ * One event as text.
+ *
+ * @param id the event id, which a reconnecting client sends back as `Last-Event-ID`
+ * @param data one line
+ * @param event the event's name; without one a browser dispatches it as `message`
+ * @throws TypeError when a part holds CR or LF (or the id a NUL): it would inject fields or whole events
+ */
+export function encodeFrame(id: string, data: string, event?: string): string {
+  if (breaksLine(id) || id.includes('\0')) {
+    throw new TypeError('The id of an event must be one line without NUL.');
+  }
+  if (breaksLine(data)) throw new TypeError('The data of an event must be one line.');
+  if (event === undefined) return `id: ${id}\ndata: ${data}\n\n`;
+  if (breaksLine(event)) throw new TypeError('The name of an event must be one line.');
+  return `event: ${event}\nid: ${id}\ndata: ${data}\n\n`;
+}
+
+/**
+ * Escapes the line separators that JSON leaves as they are: U+2028, U+2029 and U+0085 end a line for some readers
+ * (Python's `splitlines` among them) in the middle of an event. The search costs a `memchr` when there are none.
+ */
+export function escapeLineSeparators(json: string): string {
+  if (!json.includes('\u2028') && !json.includes('\u2029') && !json.includes('\u0085')) return json;
+  return json.replace(
+    /[\u2028\u2029\u0085]/g,
+    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  );
+}
+
+function breaksLine(text: string): boolean {
+  return text.includes('\n') || text.includes('\r');
+}
