@@ -1,0 +1,161 @@
+import { statusOf } from '../../lib/errors.js';
+import { claude } from '../../lib/formats/claude.js';
+import { crash, type Ending, interruption, timeout } from '../../lib/outcome.js';
+import { collect, contextOf, encode, init, outcomeOf, result, success } from './support.js';
+
+const refused: Ending = { status: 'error', code: 'refused', message: 'I would rather not.' };
+const crashed = outcomeOf(crash('exited with code 1: /root/secret'), {
+  stderrTail: '/root/secret',
+});
+const exposing = contextOf({ exposeErrors: true });
+
+/** The event of one line of the CLI. */
+function eventOf(line: string) {
+  const events: { data: string; event: string | undefined }[] = [];
+  const encoder = claude.encoder(contextOf(), (data, event) => events.push({ data, event }));
+  encoder.message(JSON.parse(line), line);
+  expect(events).toHaveLength(1);
+  return events[0];
+}
+
+const outcomeShown = (...run: Parameters<typeof encode>) => {
+  const last = encode(...run).at(-1);
+  expect(last?.event).toBe('outcome');
+  return JSON.parse(last?.data ?? '');
+};
+
+describe('an event', () => {
+  it('carries the line as the CLI wrote it, under the type of its message', () => {
+    const line = '{ "b":1.50, "type":"system", "a":"\\u00e4" }';
+    expect(eventOf(line)).toEqual({ data: line, event: 'system' });
+  });
+
+  it('is one line: line separators are escaped, and the message is the same', () => {
+    const line = '{"type":"user","text":"a\u2028b\u2029c\u0085d\\r\\n"}';
+    const event = eventOf(line);
+
+    expect(event?.data).toBe('{"type":"user","text":"a\\u2028b\\u2029c\\u0085d\\r\\n"}');
+    expect(JSON.parse(event?.data ?? '')).toEqual(JSON.parse(line));
+  });
+
+  it('is one line when a carriage return stands between the tokens', () => {
+    expect(eventOf('{"type":"user",\r"a":1}\r')).toEqual({
+      data: '{"type":"user","a":1}',
+      event: 'user',
+    });
+  });
+
+  it('passes an unknown type on under its name', () => {
+    expect(eventOf('{"type":"brand_new.thing-2"}')?.event).toBe('brand_new.thing-2');
+  });
+
+  it.each([
+    ['error', 'an EventSource fires it for lost connections'],
+    ['outcome', 'it is the last event of every run'],
+    ['', 'a name may not be empty'],
+    ['two words', 'a name is one word'],
+    ['a\nb', 'it would inject a field'],
+    ['x'.repeat(65), 'it is too long'],
+  ])('of the type %j has no name: %s', (type) => {
+    expect(eventOf(JSON.stringify({ type }))?.event).toBeUndefined();
+  });
+});
+
+describe('the last event', () => {
+  it('is the outcome, also when nothing was said', () => {
+    expect(outcomeShown(claude, [])).toMatchObject({ runId: 'run', status: 'success' });
+  });
+
+  it.each([
+    ['an error', refused],
+    ['an interruption', interruption('disconnected')],
+    ['a timeout', timeout('idle')],
+    ['a crash', crash('detail')],
+  ])('says truthfully that the run ended with %s', (_, ending) => {
+    const { status, code, message } = { code: undefined, message: undefined, ...ending };
+    expect(outcomeShown(claude, [init], outcomeOf(ending))).toMatchObject({
+      status,
+      code,
+      message,
+    });
+  });
+
+  it('shows nothing of stderr', () => {
+    const shown = outcomeShown(claude, [], crashed);
+    expect(shown).not.toHaveProperty('stderrTail');
+    expect(shown).not.toHaveProperty('detail');
+    expect(JSON.stringify(shown)).not.toContain('secret');
+  });
+
+  it('shows stderr with exposeErrors', () => {
+    expect(outcomeShown(claude, [], crashed, exposing)).toMatchObject({
+      stderrTail: '/root/secret',
+      detail: 'exited with code 1: /root/secret',
+    });
+  });
+
+  it('is one line', () => {
+    const outcome = outcomeOf({ status: 'success', result: 'a\u2028b\nc', stopReason: undefined });
+    const data = encode(claude, [], outcome).at(-1)?.data ?? '';
+
+    expect(data).not.toMatch(/[\n\u2028]/);
+    expect(JSON.parse(data).result).toBe('a\u2028b\nc');
+  });
+});
+
+describe('not streamed', () => {
+  it('the answer is the last result as it came, and the outcome', () => {
+    const last = result('Second', { total_cost_usd: 0.5 });
+    const { status, body } = collect(claude, [init, result('First'), last]);
+
+    expect(status).toBe(200);
+    expect(body).toMatchObject({ result: last, outcome: { status: 'success', runId: 'run' } });
+    expect(body).not.toHaveProperty('outcome.stderrTail');
+  });
+
+  it('the answer of a run without a result has null for it', () => {
+    expect(collect(claude, [], success).body).toHaveProperty('result', null);
+  });
+
+  it('an error has its status, its code and its message', () => {
+    const { status, body } = collect(claude, [init], outcomeOf(refused));
+
+    expect(status).toBe(statusOf('refused'));
+    expect(body).toMatchObject({
+      error: { code: 'refused', message: 'I would rather not.' },
+      outcome: { status: 'error' },
+    });
+  });
+
+  it('an error shows stderr only with exposeErrors', () => {
+    expect(JSON.stringify(collect(claude, [], crashed).body)).not.toContain('secret');
+    expect(collect(claude, [], crashed, exposing).body).toMatchObject({
+      error: { message: expect.stringContaining('/root/secret') },
+      outcome: { stderrTail: '/root/secret' },
+    });
+  });
+});
+
+describe('the rest of the contract', () => {
+  it('reads a request, streamed unless it says otherwise', () => {
+    expect(claude.read({ prompt: 'Hi', effort: 'low' })).toMatchObject({
+      turn: { content: 'Hi', effort: 'low' },
+      stream: true,
+      includeUsage: true,
+    });
+    expect(claude.read({ prompt: 'Hi', stream: false }).stream).toBe(false);
+    expect(claude.read({ prompt: 'Hi', stream: null }).stream).toBe(true);
+  });
+
+  it('refuses a "stream" that is no boolean', () => {
+    expect(() => claude.read({ prompt: 'Hi', stream: 'no' })).toThrow(
+      '"stream" must be true or false.',
+    );
+  });
+
+  it('has an error body of its own', () => {
+    expect(claude.errorBody('refused', 'No.')).toEqual({
+      error: { code: 'refused', message: 'No.' },
+    });
+  });
+});

@@ -1,0 +1,100 @@
+import { type ClaudeMessage, isResult } from '../claude/messages.js';
+import { statusOf } from '../errors.js';
+import type { Outcome } from '../outcome.js';
+import { escapeLineSeparators } from '../sse/frames.js';
+import {
+  type Collector,
+  type Emit,
+  type Encoder,
+  type EncoderContext,
+  type Format,
+  failureMessage,
+} from './format.js';
+import { readBody, readFlag, readTurn } from './readTurn.js';
+
+/**
+ * A message type that can be an event's name. Two are taken: EventSource fires `error` for lost connections, and
+ * `outcome` is the last event.
+ */
+const EVENT_NAME = /^(?!(?:error|outcome)$)[\w.-]{1,64}$/;
+
+/**
+ * The CLI's own messages, as they came: the event's name is the message's `type`, its data the line of the CLI.
+ * The last event is `outcome`, so a client can always tell a finished run from a cut connection.
+ */
+export const claude: Format = {
+  read(body) {
+    const fields = readBody(body);
+    return {
+      turn: readTurn(fields, 'effort'),
+      stream: readFlag(fields.stream, 'stream', true),
+      includeUsage: true,
+    };
+  },
+  encoder: (context, emit) => new ClaudeEncoder(context, emit),
+  collector: (context) => new ClaudeCollector(context),
+  errorBody: (code, message) => ({ error: { code, message } }),
+};
+
+class ClaudeEncoder implements Encoder {
+  readonly #context: EncoderContext;
+  readonly #emit: Emit;
+
+  constructor(context: EncoderContext, emit: Emit) {
+    this.#context = context;
+    this.#emit = emit;
+  }
+
+  message(message: ClaudeMessage, text: string): void {
+    // JSON allows CR between its tokens, an event stream takes it for the end of the line.
+    const line = text.includes('\r') ? JSON.stringify(message) : text;
+    const { type } = message;
+    this.#emit(
+      escapeLineSeparators(line),
+      type === 'stream_event' || EVENT_NAME.test(type) ? type : undefined,
+    );
+  }
+
+  end(outcome: Outcome): void {
+    const shown = JSON.stringify(shownOutcome(outcome, this.#context.exposeErrors));
+    this.#emit(escapeLineSeparators(shown), 'outcome');
+  }
+}
+
+/** Not streamed, the answer is the CLI's last `result` message, as with `--output-format=json`, and the outcome. */
+class ClaudeCollector implements Collector {
+  readonly #context: EncoderContext;
+  #result: ClaudeMessage | null = null;
+
+  constructor(context: EncoderContext) {
+    this.#context = context;
+  }
+
+  message(message: ClaudeMessage): void {
+    if (isResult(message)) this.#result = message;
+  }
+
+  end(outcome: Outcome) {
+    const shown = shownOutcome(outcome, this.#context.exposeErrors);
+    if (outcome.status === 'success') {
+      return { status: 200, body: { result: this.#result, outcome: shown } };
+    }
+    const { code } = outcome;
+    return {
+      status: statusOf(code),
+      body: {
+        error: { code, message: failureMessage(outcome, this.#context.exposeErrors) },
+        outcome: shown,
+      },
+    };
+  }
+}
+
+/** The outcome without what only the operator may see. */
+function shownOutcome(outcome: Outcome, exposeErrors: boolean): object {
+  if (exposeErrors) return outcome;
+  const { stderrTail: _stderrTail, ...facts } = outcome;
+  if (facts.status !== 'crashed') return facts;
+  const { detail: _detail, ...shown } = facts;
+  return shown;
+}

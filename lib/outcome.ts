@@ -1,0 +1,187 @@
+import type { MessageUsage, ModelUsage, ResultMessage } from './claude/messages.js';
+import { type ErrorCode, publicMessageOf } from './errors.js';
+
+/** Token counts of a run. Input tokens are the ones that were neither written to nor read from the cache. */
+export interface Usage {
+  readonly inputTokens: number;
+  readonly outputTokens: number;
+  readonly cacheReadTokens: number;
+  readonly cacheCreationTokens: number;
+}
+
+/** What is known of a run when it is over, however it ended. Durations are ms since the run was started. */
+export interface RunFacts {
+  readonly runId: string;
+  readonly durationMs: number;
+  readonly timeToFirstMessageMs: number | undefined;
+  readonly timeToFirstTokenMs: number | undefined;
+  readonly exitCode: number | null | undefined;
+  readonly signal: NodeJS.Signals | null | undefined;
+  readonly sessionId: string | undefined;
+  readonly model: string | undefined;
+  readonly turns: number;
+  readonly usage: Usage | undefined;
+  readonly costUsd: number | undefined;
+  /** Lines of stdout that were no message: not JSON, or longer than `maxLineLength`. */
+  readonly invalidLines: number;
+  /** The last 8 KiB of stderr. Never shown to a client unless `exposeErrors` is set. */
+  readonly stderrTail: string;
+}
+
+/** Why a run was stopped before it was over. */
+export type StopReason = 'disconnected' | 'stalled' | 'closed';
+
+/** Which deadline passed. */
+export type Deadline = 'firstMessage' | 'idle' | 'total';
+
+/** How a run ended. Only `success` means that the answer is complete. */
+export type Ending =
+  | { readonly status: 'success'; readonly result: string; readonly stopReason: string | undefined }
+  /** Claude Code says that the run failed; `message` is its own text, meant for users. */
+  | { readonly status: 'error'; readonly code: ErrorCode; readonly message: string }
+  | {
+      readonly status: 'interrupted';
+      readonly code: ErrorCode;
+      readonly message: string;
+      readonly reason: StopReason | 'signal';
+    }
+  | {
+      readonly status: 'timeout';
+      readonly code: ErrorCode;
+      readonly message: string;
+      readonly deadline: Deadline;
+    }
+  /** The process ended without a `result`; `detail` tells the operator why. */
+  | {
+      readonly status: 'crashed';
+      readonly code: ErrorCode;
+      readonly message: string;
+      readonly detail: string;
+    };
+
+export type Outcome = Ending & RunFacts;
+
+/** The ending that a final `result` stands for. `apiError` is the `error` of the synthetic message before it. */
+export function endingOf(result: ResultMessage, apiError: string | undefined): Ending {
+  if (result.is_error !== true) {
+    return {
+      status: 'success',
+      result: typeof result.result === 'string' ? result.result : '',
+      stopReason: typeof result.stop_reason === 'string' ? result.stop_reason : undefined,
+    };
+  }
+  const { terminal_reason: reason } = result;
+  if (typeof reason === 'string' && reason.startsWith('aborted')) return interruption('signal');
+  const code = codeOf(result, apiError);
+  return { status: 'error', code, message: errorText(result) ?? publicMessageOf(code) };
+}
+
+export function interruption(reason: StopReason | 'signal'): Ending {
+  const code = reason === 'closed' ? 'shutting_down' : 'interrupted';
+  return { status: 'interrupted', code, message: publicMessageOf(code), reason };
+}
+
+export function timeout(deadline: Deadline): Ending {
+  const code = ({ firstMessage: 'first_message', idle: 'idle', total: 'total' } as const)[deadline];
+  return {
+    status: 'timeout',
+    code: `${code}_timeout`,
+    message: publicMessageOf(`${code}_timeout`),
+    deadline,
+  };
+}
+
+export function crash(detail: string): Ending {
+  return { status: 'crashed', code: 'crashed', message: publicMessageOf('crashed'), detail };
+}
+
+/**
+ * The tokens of the run: what the main model used since the process started, all turns together. Side calls of a
+ * small model stand beside it in `modelUsage` and are left out.
+ */
+export function usageOf(result: ResultMessage, model: string | undefined): Usage | undefined {
+  const models = Object.entries(objectOr(result.modelUsage, {})).map(([name, usage]) => ({
+    name,
+    usage: objectOr<ModelUsage>(usage, {}),
+  }));
+  const main =
+    models.find(({ name, usage }) => model && (name === model || usage.canonicalModel === model)) ??
+    models.sort((a, b) => count(b.usage.outputTokens) - count(a.usage.outputTokens))[0];
+  if (main) return fromModelUsage(main.usage);
+  return result.usage && fromMessageUsage(objectOr(result.usage, {}));
+}
+
+function fromModelUsage(usage: ModelUsage): Usage {
+  return {
+    inputTokens: count(usage.inputTokens),
+    outputTokens: count(usage.outputTokens),
+    cacheReadTokens: count(usage.cacheReadInputTokens),
+    cacheCreationTokens: count(usage.cacheCreationInputTokens),
+  };
+}
+
+function fromMessageUsage(usage: MessageUsage): Usage {
+  return {
+    inputTokens: count(usage.input_tokens),
+    outputTokens: count(usage.output_tokens),
+    cacheReadTokens: count(usage.cache_read_input_tokens),
+    cacheCreationTokens: count(usage.cache_creation_input_tokens),
+  };
+}
+
+/** A field that the next version of the CLI fills otherwise must not take the server down. */
+function objectOr<T extends object>(value: T | undefined | null, fallback: T): T {
+  return typeof value === 'object' && value !== null ? value : fallback;
+}
+
+function count(value: unknown): number {
+  return typeof value === 'number' ? value : 0;
+}
+
+/** What `result` and the messages before it say, from the most to the least specific (2.1.330). */
+function codeOf(result: ResultMessage, apiError: string | undefined): ErrorCode {
+  if (result.subtype === 'error_max_turns') return 'max_turns';
+  if (result.subtype === 'error_max_budget_usd') return 'max_budget';
+  if (result.stop_reason === 'refusal') return 'refused';
+  if (result.terminal_reason === 'prompt_too_long') return 'prompt_too_long';
+  const errors = errorsOf(result).join('\n');
+  if (errors.includes('No conversation found')) return 'session_not_found';
+  if (errors.includes('already in use')) return 'session_in_use';
+  switch (apiError) {
+    case 'authentication_failed':
+      return 'not_logged_in';
+    case 'billing_error':
+      return 'billing';
+    case 'rate_limit':
+      return 'rate_limited';
+    case 'max_output_tokens':
+      return 'max_output_tokens';
+  }
+  switch (result.api_error_status) {
+    case 401:
+    case 403:
+      return 'not_logged_in';
+    case 429:
+      return 'rate_limited';
+    case 503:
+    case 529:
+      return 'overloaded';
+    case 400:
+    case 413:
+    case 422:
+      return 'request_rejected';
+    default:
+      return 'claude_error';
+  }
+}
+
+/** The CLI's own words, but not its diagnostics: `[ede_diagnostic] …` is meant for its developers. */
+function errorText(result: ResultMessage): string | undefined {
+  if (typeof result.result === 'string' && result.result !== '') return result.result;
+  const errors = errorsOf(result).filter((error) => !error.startsWith('['));
+  return errors.length > 0 ? errors.join('\n') : undefined;
+}
+
+function errorsOf({ errors }: ResultMessage): string[] {
+  return Array.isArray(errors) ? errors.filter((error) => typeof error === 'string') : [];
+}
