@@ -1,0 +1,249 @@
+import createDebug from 'debug';
+import type { NextFunction, Request, RequestHandler, Response } from 'express';
+import { type CommandOptions, commandFor } from './claude/command.js';
+import { ClaudeStreamError } from './errors.js';
+import type { ChatRequest, EncoderContext, JsonResponse } from './formats/format.js';
+import {
+  type ClaudeStreamOptions,
+  type RunContext,
+  readOptions,
+  readOverrides,
+  type Settings,
+} from './options.js';
+import type { Outcome } from './outcome.js';
+import { createRunId, Run } from './run.js';
+import { Runs } from './runs.js';
+import { sendEventStream } from './sse/eventStream.js';
+
+const debug = createDebug('claude-stream:run');
+
+export interface ClaudeStreamHandler extends RequestHandler {
+  /**
+   * Stops every run and refuses new ones with 503. Settles when no process of this handler is alive; clients that are
+   * still there get an ending that says so.
+   */
+  close(): Promise<void>;
+}
+
+/**
+ * Express middleware that runs Claude Code for a request and streams what it does while it does it.
+ *
+ * @throws ClaudeStreamError `invalid_option`; `not_called` when it was mounted without parentheses
+ */
+export function claudeStream(options?: ClaudeStreamOptions): ClaudeStreamHandler {
+  const settings = readOptions(options);
+  const runs = new Runs();
+  const handler = (request: Request, response: Response, next: NextFunction) => {
+    serve(settings, runs, request, response).catch(next);
+  };
+  return Object.assign(handler, { close: () => runs.close() });
+}
+
+/** @throws what the application's own `request` function throws, and only while no headers have been sent */
+async function serve(
+  settings: Settings,
+  runs: Runs,
+  request: Request,
+  response: Response,
+): Promise<void> {
+  // Before anything is awaited: a client that leaves now must not get a process later.
+  let disconnected = response.destroyed;
+  let stalled = false;
+  let run: Run | undefined;
+  response.once('close', () => {
+    disconnected = !response.writableFinished;
+    if (disconnected) run?.stop(stalled ? 'stalled' : 'disconnected');
+  });
+
+  const context: RunContext = { runId: createRunId(), request };
+  const hooks = guardedHooks(settings.hooks, context);
+  try {
+    refuseIfSent(response);
+    if (isReconnection(request)) {
+      response.status(204).end();
+      return;
+    }
+    if (runs.closed) throw shuttingDown();
+    const { chat, commandOptions } = await readRequest(settings, request);
+    const command = commandFor(commandOptions, chat.turn, context.runId, process.env);
+    refuseIfTooLarge(command.stdin, settings.maxPromptBytes);
+    if (disconnected) return;
+    if (runs.closed) throw shuttingDown();
+
+    const encoderContext: EncoderContext = {
+      runId: context.runId,
+      startedAt: Date.now(),
+      request: chat,
+      toolDisplay: settings.toolDisplay,
+      exposeErrors: settings.exposeErrors,
+    };
+    const collector = chat.stream ? undefined : settings.format.collector(encoderContext);
+    let collected: JsonResponse | undefined;
+    run = new Run(context.runId, { ...settings, onMessage: hooks.onMessage }, (emit) =>
+      collector
+        ? {
+            message: (message) => collector.message(message),
+            end: (outcome) => {
+              collected = collector.end(outcome);
+            },
+          }
+        : settings.format.encoder(encoderContext, emit),
+    );
+    runs.add(run);
+    const source = collector ? undefined : run.reader(settings.highWaterMark);
+    await run.start(command);
+    hooks.onStart(run.pid ?? 0);
+    if (disconnected) run.stop('disconnected');
+    else response.setHeader('Claude-Run-Id', context.runId);
+    if (source) {
+      sendEventStream(response, source, settings, () => {
+        stalled = true;
+      });
+    }
+    const outcome = await run.outcome;
+    hooks.onEnd(outcome);
+    if (collected) sendJson(response, collected);
+  } catch (error) {
+    // Nobody is left to read it: without this the process would go on alone.
+    run?.stop('disconnected');
+    if (!(error instanceof ClaudeStreamError)) throw error;
+    hooks.onError(error);
+    if (error.code === 'response_already_sent') {
+      // An answer that is complete must not be torn down by an error handler; one that is not, must.
+      if (response.writableEnded) return;
+      throw error;
+    }
+    const message = settings.exposeErrors ? error.message : error.publicMessage;
+    if (error.status === 503) response.setHeader('Retry-After', '5');
+    sendJson(response, {
+      status: error.status,
+      body: settings.format.errorBody(error.code, message),
+    });
+  }
+}
+
+async function readRequest(
+  settings: Settings,
+  request: Request,
+): Promise<{ chat: ChatRequest; commandOptions: CommandOptions }> {
+  const overrides = settings.request && (await settings.request(request));
+  if (overrides === undefined) {
+    const chat = settings.format.read(request.body);
+    return { chat: withOfferedModel(chat, settings), commandOptions: settings.command };
+  }
+  const { command, body } = readOverrides(overrides);
+  const { prompt, messages, ...rest } = isObject(request.body) ? request.body : {};
+  // The application's prompt replaces the client's, whichever of the two fields it came in.
+  const asked = 'prompt' in body || 'messages' in body ? {} : present({ prompt, messages });
+  const chat = withOfferedModel(settings.format.read({ ...rest, ...asked, ...body }), settings);
+  return {
+    // What the application says itself needs no offer, and stands above the client's wish.
+    chat: {
+      ...chat,
+      turn: {
+        ...chat.turn,
+        model: command.model ?? chat.turn.model,
+        effort: command.effort ?? chat.turn.effort,
+      },
+    },
+    commandOptions: { ...settings.command, ...command },
+  };
+}
+
+/** A request may choose among `models`; without that option its model is ignored. */
+function withOfferedModel(chat: ChatRequest, { models }: Settings): ChatRequest {
+  const { model } = chat.turn;
+  if (model === undefined) return chat;
+  if (models === undefined) return { ...chat, turn: { ...chat.turn, model: undefined } };
+  if (models.includes(model)) return chat;
+  throw new ClaudeStreamError(
+    'model_not_offered',
+    `The model "${model.slice(0, 100)}" is not offered. Offered are: ${models.join(', ')}.`,
+  );
+}
+
+/**
+ * An EventSource reconnects after every end and says where it was. Running the prompt again would cost the user a
+ * second answer, so it is told that there is nothing more, which also stops it.
+ */
+function isReconnection(request: Request): boolean {
+  return request.headers['last-event-id'] !== undefined;
+}
+
+function refuseIfSent(response: Response): void {
+  if (!response.headersSent && !response.writableEnded) return;
+  throw new ClaudeStreamError(
+    'response_already_sent',
+    'The response was already sent when the request reached claudeStream(). Earlier middleware must either answer ' +
+      'or call next(), not both.',
+  );
+}
+
+function refuseIfTooLarge(stdin: string, maxPromptBytes: number): void {
+  if (Buffer.byteLength(stdin) <= maxPromptBytes) return;
+  throw new ClaudeStreamError(
+    'prompt_too_large',
+    `The prompt is larger than ${maxPromptBytes} bytes.`,
+  );
+}
+
+function shuttingDown(): ClaudeStreamError {
+  return new ClaudeStreamError('shutting_down', 'claudeStream was closed: no new runs.');
+}
+
+/** Errors after the spawn say `x-should-retry: false`, or the openai SDK would run Claude two more times. */
+function sendJson(response: Response, { status, body }: JsonResponse): void {
+  if (response.destroyed || response.headersSent) return;
+  if (status >= 400 && response.hasHeader('Claude-Run-Id')) {
+    response.setHeader('x-should-retry', 'false');
+  }
+  response.status(status).json(body);
+}
+
+/** The application's hooks. What one of them throws must not end a run; it goes to `onError`. */
+function guardedHooks(hooks: Settings['hooks'], context: RunContext) {
+  const report = (error: ClaudeStreamError) => {
+    debug('%s: %o', context.runId, error);
+    try {
+      hooks.onError?.(error, context);
+    } catch (cause) {
+      process.emitWarning(`claude-stream: the hook onError threw: ${cause}`);
+    }
+  };
+  const guarded = (name: string, call: () => void) => {
+    try {
+      call();
+    } catch (cause) {
+      report(new ClaudeStreamError('hook_failed', `The hook ${name} threw: ${cause}`, { cause }));
+    }
+  };
+  const { onMessage } = hooks;
+  return {
+    onError: report,
+    onStart: (pid: number) => guarded('onStart', () => hooks.onStart?.({ ...context, pid })),
+    onMessage: onMessage
+      ? (message: Parameters<typeof onMessage>[0]) =>
+          guarded('onMessage', () => onMessage(message, context))
+      : () => {},
+    onEnd: (outcome: Outcome) => {
+      guarded('onEnd', () => hooks.onEnd?.(outcome, context));
+      if (outcome.status !== 'success' && outcome.status !== 'interrupted') {
+        report(new ClaudeStreamError(outcome.code, operatorMessage(outcome)));
+      }
+    },
+  };
+}
+
+function operatorMessage(outcome: Exclude<Outcome, { status: 'success' }>): string {
+  if (outcome.status === 'crashed') return outcome.detail;
+  const stderr = outcome.stderrTail.trim();
+  return stderr === '' ? outcome.message : `${outcome.message}\n${stderr}`;
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function present(fields: Record<string, unknown>): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined));
+}

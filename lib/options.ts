@@ -1,0 +1,348 @@
+import type { IncomingMessage } from 'node:http';
+import type { Request } from 'express';
+import { type CommandOptions, efforts } from './claude/command.js';
+import type { ClaudeMessage } from './claude/messages.js';
+import type { DeadlineOptions } from './deadlines.js';
+import { ClaudeStreamError } from './errors.js';
+import { claude } from './formats/claude.js';
+import { type Format, type ToolDisplay, toolDisplays } from './formats/format.js';
+import { openai } from './formats/openai.js';
+import type { Outcome } from './outcome.js';
+
+/** The built-in formats, by name. */
+const formats = { claude, openai } satisfies Record<string, Format>;
+
+export type FormatName = keyof typeof formats;
+
+/** What the application's own `request` function may say: what the client asks, and how the process is run. */
+export interface RequestOverrides extends Partial<CommandOptions> {
+  readonly prompt?: string;
+  readonly messages?: readonly object[];
+  readonly stream?: boolean;
+  readonly session?: string;
+}
+
+/** What the hooks are told beside their subject. */
+export interface RunContext {
+  readonly runId: string;
+  readonly request: Request;
+}
+
+/** Options of `claudeStream`. Durations are ms, sizes bytes; `false` turns a thing off. */
+export interface ClaudeStreamOptions extends CommandOptions {
+  /** The wire format. Default `'claude'`: the CLI's own messages. */
+  readonly format?: FormatName;
+  /**
+   * Reads the prompt, and anything else of a run, out of a request. What it returns is laid over the body; it alone
+   * may choose `cwd`, tools, permissions, flags and environment. What it throws goes to Express's error handler.
+   */
+  readonly request?: (request: Request) => RequestOverrides | Promise<RequestOverrides>;
+  /** The models that a request may choose. Default: none, and a request's model is ignored. */
+  readonly models?: readonly string[];
+  /** Longest user message, as JSON. Default 10 MiB. The limit of `express.json()`, 100 KiB, comes first. */
+  readonly maxPromptBytes?: number;
+
+  /** Silence after which a comment is sent. Default 15 000. */
+  readonly keepAlive?: number | false;
+  /**
+   * Deadlines of a run. Default `{ firstMessage: 60_000, idle: 600_000, total: 1_800_000, background: 60_000 }`;
+   * `false` for none at all.
+   */
+  readonly timeout?: Partial<DeadlineOptions> | false;
+  /** How long the process may stay once its answer is complete. Default 2 000. */
+  readonly exitGrace?: number;
+  /** How long a client may read nothing while there is something to read. Default 60 000. */
+  readonly stallTimeout?: number | false;
+  /** About how much is written to a client at once. Default 64 KiB. */
+  readonly highWaterMark?: number;
+  /** How much of a run is held for a slow client before the process is paused. Default 1 MiB. */
+  readonly maxLogBytes?: number;
+  /** Longest line of the CLI; a longer one is dropped and counted. Default 64 MiB. */
+  readonly maxLineLength?: number;
+
+  /** How the `openai` format shows tools. Default `'status'`. */
+  readonly toolDisplay?: ToolDisplay;
+  /** Shows stderr and paths to clients. Default `false`. */
+  readonly exposeErrors?: boolean;
+
+  /** The process has been spawned. */
+  readonly onStart?: (context: RunContext & { readonly pid: number }) => void;
+  /** Every message of the CLI, as it comes. */
+  readonly onMessage?: (message: ClaudeMessage, context: RunContext) => void;
+  /** The run is over. */
+  readonly onEnd?: (outcome: Outcome, context: RunContext) => void;
+  /** Something failed; the message is for the operator. Default: only `debug` sees it. */
+  readonly onError?: (error: ClaudeStreamError, context: Partial<RunContext>) => void;
+}
+
+/** The options with every default in place. */
+export interface Settings {
+  readonly format: Format;
+  readonly command: CommandOptions;
+  readonly request: ClaudeStreamOptions['request'];
+  readonly models: readonly string[] | undefined;
+  readonly maxPromptBytes: number;
+  readonly keepAlive: number | false;
+  readonly deadlines: DeadlineOptions;
+  readonly exitGrace: number;
+  readonly stallTimeout: number | false;
+  readonly highWaterMark: number;
+  readonly maxLogBytes: number;
+  readonly maxLineLength: number;
+  readonly toolDisplay: ToolDisplay;
+  readonly exposeErrors: boolean;
+  readonly hooks: Pick<ClaudeStreamOptions, 'onStart' | 'onMessage' | 'onEnd' | 'onError'>;
+}
+
+/** Says what is wrong with a value, as the end of the sentence "`option` must be …"; `undefined` if nothing is. */
+type Check = (value: unknown) => string | undefined;
+
+const oneOf =
+  (values: readonly string[]): Check =>
+  (value) =>
+    values.includes(value as string)
+      ? undefined
+      : `one of ${values.map((v) => `'${v}'`).join(', ')}`;
+
+const text: Check = (value) =>
+  typeof value === 'string' && value !== '' && !value.includes('\0')
+    ? undefined
+    : 'a string that is not empty';
+
+const anyText: Check = (value) =>
+  typeof value === 'string' && !value.includes('\0') ? undefined : 'a string';
+
+const texts: Check = (value) =>
+  Array.isArray(value) && value.every((item) => text(item) === undefined)
+    ? undefined
+    : 'an array of strings';
+
+const textOrTexts: Check = (value) =>
+  text(value) && texts(value) && 'a string or an array of strings';
+
+const flag: Check = (value) => (typeof value === 'boolean' ? undefined : 'true or false');
+
+const func: Check = (value) => (typeof value === 'function' ? undefined : 'a function');
+
+const integer =
+  (min: number, max: number, unit: string): Check =>
+  (value) =>
+    Number.isInteger(value) && (value as number) >= min && (value as number) <= max
+      ? undefined
+      : `a whole number of ${unit} from ${min} to ${max}`;
+
+/** Above it, Node's timers fire at once. */
+const LONGEST_TIMER = 2 ** 31 - 1;
+const duration = integer(1, LONGEST_TIMER, 'milliseconds');
+const durationOrFalse: Check = (value) =>
+  value === false ? undefined : duration(value) && `${duration(value)}, or false`;
+
+const amount: Check = (value) =>
+  typeof value === 'number' && value > 0 && Number.isFinite(value)
+    ? undefined
+    : 'a positive number';
+
+const textOrObject: Check = (value) =>
+  text(value) && (isPlainObject(value) ? undefined : 'a string or an object');
+
+const mcpConfig: Check = (value) =>
+  (Array.isArray(value) ? value : [value]).every((item) => textOrObject(item) === undefined)
+    ? undefined
+    : 'a string, an object, or an array of them';
+
+const environment: Check = (value) =>
+  isPlainObject(value) &&
+  Object.values(value).every((item) => item === undefined || anyText(item) === undefined)
+    ? undefined
+    : 'an object whose values are strings, or undefined to remove a variable';
+
+const deadlineNames = ['firstMessage', 'idle', 'total', 'background'];
+const deadlines: Check = (value) => {
+  if (value === false) return undefined;
+  if (!isPlainObject(value)) {
+    return 'an object such as { firstMessage: 60_000, idle: 600_000, total: 1_800_000 }, or false';
+  }
+  const unknown = Object.keys(value).find((name) => !deadlineNames.includes(name));
+  if (unknown !== undefined) return `an object of ${deadlineNames.join(', ')}; it has "${unknown}"`;
+  const wrong = Object.entries(value).find(([, ms]) => ms !== undefined && durationOrFalse(ms));
+  return wrong && `an object in which ${wrong[0]} is ${durationOrFalse(wrong[1])}`;
+};
+
+const commandChecks: Record<keyof CommandOptions, Check> = {
+  command: text,
+  args: texts,
+  cwd: text,
+  env: environment,
+  model: text,
+  fallbackModel: textOrTexts,
+  systemPrompt: text,
+  appendSystemPrompt: anyText,
+  tools: texts,
+  allowedTools: texts,
+  disallowedTools: texts,
+  permissionMode: text,
+  addDirs: texts,
+  mcpConfig,
+  strictMcpConfig: flag,
+  settings: textOrObject,
+  settingSources: texts,
+  maxTurns: integer(1, 10_000, 'turns'),
+  maxBudgetUsd: amount,
+  effort: oneOf(efforts),
+  slashCommands: flag,
+};
+
+/** What `request` may say of the body. The format checks the values, as it does for a client's body. */
+const bodyChecks: Record<Exclude<keyof RequestOverrides, keyof CommandOptions>, Check> = {
+  prompt: () => undefined,
+  messages: () => undefined,
+  stream: () => undefined,
+  session: () => undefined,
+};
+
+const checks: Record<keyof ClaudeStreamOptions, Check> = {
+  ...commandChecks,
+  format: oneOf(Object.keys(formats)),
+  request: func,
+  models: texts,
+  maxPromptBytes: integer(1, 2 ** 30, 'bytes'),
+  keepAlive: durationOrFalse,
+  timeout: deadlines,
+  exitGrace: duration,
+  stallTimeout: durationOrFalse,
+  highWaterMark: integer(1_024, 2 ** 30, 'bytes'),
+  maxLogBytes: integer(1_024, 2 ** 30, 'bytes'),
+  // V8's strings end just below 2 ** 29.
+  maxLineLength: integer(2 ** 16, 2 ** 28, 'bytes'),
+  toolDisplay: oneOf(toolDisplays),
+  exposeErrors: flag,
+  onStart: func,
+  onMessage: func,
+  onEnd: func,
+  onError: func,
+};
+
+/** Every option, for tests and tables. */
+export const optionNames = Object.keys(checks) as (keyof ClaudeStreamOptions)[];
+
+/** Names that other libraries use for the same thing. */
+const LIKELY_MISTAKES: Record<string, keyof ClaudeStreamOptions> = {
+  heartbeat: 'keepAlive',
+  heartbeatInterval: 'keepAlive',
+  ping: 'keepAlive',
+  timeoutMs: 'timeout',
+  workingDirectory: 'cwd',
+  claudePath: 'command',
+  pathToClaudeCodeExecutable: 'command',
+  additionalDirectories: 'addDirs',
+  mcpServers: 'mcpConfig',
+  onMessages: 'onMessage',
+};
+
+/**
+ * Checks the options and fills in the defaults, once.
+ *
+ * @throws ClaudeStreamError `invalid_option`, naming the option, or `not_called`
+ */
+export function readOptions(options: ClaudeStreamOptions = {}): Settings {
+  if (isRequest(options)) {
+    throw new ClaudeStreamError(
+      'not_called',
+      'claudeStream was mounted without being called. Write app.post(path, claudeStream()), with parentheses.',
+    );
+  }
+  if (!isPlainObject(options)) {
+    throw new ClaudeStreamError('invalid_option', 'The options of claudeStream must be an object.');
+  }
+  check(options, checks);
+  const timeout: Partial<DeadlineOptions> =
+    options.timeout === false
+      ? { firstMessage: false, idle: false, total: false, background: false }
+      : (options.timeout ?? {});
+  return {
+    format: formats[options.format ?? 'claude'],
+    command: commandOptionsOf(options),
+    request: options.request,
+    models: options.models,
+    maxPromptBytes: options.maxPromptBytes ?? 10 * 2 ** 20,
+    keepAlive: options.keepAlive ?? 15_000,
+    deadlines: {
+      firstMessage: timeout.firstMessage ?? 60_000,
+      idle: timeout.idle ?? 600_000,
+      total: timeout.total ?? 1_800_000,
+      background: timeout.background ?? 60_000,
+    },
+    exitGrace: options.exitGrace ?? 2_000,
+    stallTimeout: options.stallTimeout ?? 60_000,
+    highWaterMark: options.highWaterMark ?? 2 ** 16,
+    maxLogBytes: options.maxLogBytes ?? 2 ** 20,
+    maxLineLength: options.maxLineLength ?? 2 ** 26,
+    toolDisplay: options.toolDisplay ?? 'status',
+    exposeErrors: options.exposeErrors ?? false,
+    hooks: options,
+  };
+}
+
+/**
+ * Splits what the application's `request` function returned into options of the process and fields of the body.
+ *
+ * @throws ClaudeStreamError `invalid_option`
+ */
+export function readOverrides(overrides: RequestOverrides): {
+  command: CommandOptions;
+  body: Record<string, unknown>;
+} {
+  if (!isPlainObject(overrides)) {
+    throw new ClaudeStreamError('invalid_option', 'The function "request" must return an object.');
+  }
+  check(overrides, { ...bodyChecks, ...commandChecks });
+  const body = Object.entries(overrides).filter(
+    ([name, value]) => Object.hasOwn(bodyChecks, name) && value !== undefined,
+  );
+  return { command: commandOptionsOf(overrides), body: Object.fromEntries(body) };
+}
+
+/** `undefined` means absent. */
+function commandOptionsOf(options: CommandOptions): CommandOptions {
+  return Object.fromEntries(
+    Object.entries(options).filter(
+      ([name, value]) => Object.hasOwn(commandChecks, name) && value !== undefined,
+    ),
+  );
+}
+
+function check(options: object, known: Record<string, Check>): void {
+  for (const [name, value] of Object.entries(options)) {
+    const checkValue = Object.hasOwn(known, name) ? known[name] : undefined;
+    if (checkValue === undefined) {
+      const meant = likelyName(name);
+      throw new ClaudeStreamError(
+        'invalid_option',
+        `There is no option "${name}".${meant === undefined ? '' : ` Did you mean "${meant}"?`}`,
+      );
+    }
+    const problem = value === undefined ? undefined : checkValue(value);
+    if (problem) throw new ClaudeStreamError('invalid_option', `"${name}" must be ${problem}.`);
+  }
+}
+
+function likelyName(name: string): string | undefined {
+  if (Object.hasOwn(LIKELY_MISTAKES, name)) return LIKELY_MISTAKES[name];
+  const plain = (word: string) => word.toLowerCase().replace(/[^a-z]/g, '');
+  const given = plain(name);
+  if (given === '') return undefined;
+  return optionNames.find((option) => {
+    const known = plain(option);
+    return known.startsWith(given.slice(0, 5)) || given.startsWith(known.slice(0, 5));
+  });
+}
+
+/** Express calls what it is given with a request: that is how a forgotten pair of parentheses shows. */
+function isRequest(value: unknown): boolean {
+  const { method, headers, socket } = (value ?? {}) as Partial<IncomingMessage>;
+  return typeof method === 'string' && headers !== undefined && socket !== undefined;
+}
+
+function isPlainObject(value: unknown): value is object {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}

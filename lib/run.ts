@@ -1,0 +1,350 @@
+import { randomBytes } from 'node:crypto';
+import type { Readable } from 'node:stream';
+import createDebug from 'debug';
+import { BackgroundTasks } from './claude/backgroundTasks.js';
+import type { Command } from './claude/command.js';
+import { type Line, readLines } from './claude/lines.js';
+import {
+  type ClaudeMessage,
+  isAssistant,
+  isIdle,
+  isResult,
+  isStreamEvent,
+  isSystem,
+  type ResultMessage,
+} from './claude/messages.js';
+import { type ClaudeProcess, startProcess } from './claude/process.js';
+import { shutdown } from './claude/shutdown.js';
+import { type DeadlineOptions, Deadlines } from './deadlines.js';
+import type { Emit, Encoder } from './formats/format.js';
+import {
+  crash,
+  type Deadline,
+  type Ending,
+  endingOf,
+  interruption,
+  type Outcome,
+  type StopReason,
+  timeout,
+  usageOf,
+} from './outcome.js';
+import { FrameLog } from './sse/frameLog.js';
+
+const debug = createDebug('claude-stream:run');
+
+/** How long stdout may stay open after the exit, in ms: a process that inherited it could hold it for ever. */
+const EOF_GRACE = 500;
+
+/**
+ * How long a `result` waits for the CLI to say that it is idle, in ms. When another turn is queued instead, it begins
+ * within 40 ms (2.1.197 and 2.1.330); a version that never says so costs this much at the end of a run.
+ */
+const IDLE_GRACE = 250;
+
+export interface RunOptions {
+  readonly deadlines: DeadlineOptions;
+  /** ms that the process may take to exit after its answer is complete. */
+  readonly exitGrace: number;
+  readonly maxLineLength: number;
+  readonly maxLogBytes: number;
+  readonly onMessage: (message: ClaudeMessage) => void;
+}
+
+/** An id that cannot be guessed, fit for a URL and an event id. */
+export function createRunId(): string {
+  return randomBytes(16).toString('base64url');
+}
+
+/**
+ * One run of the CLI: the process, its deadlines, its frames and how it ended.
+ *
+ * It reads stdout as fast as the log has room and knows nothing of clients but that. Once started it does not throw:
+ * whatever happens becomes its outcome.
+ */
+export class Run {
+  readonly id: string;
+  readonly startedAt = Date.now();
+  /** Settles when the answer is complete, or will never be. Never rejects. */
+  readonly outcome: Promise<Outcome>;
+  /** Settles when nothing of the run is alive any more. Never rejects. */
+  readonly closed: Promise<void>;
+
+  readonly #options: RunOptions;
+  readonly #encoder: Encoder;
+  readonly #log: FrameLog;
+  readonly #clock = performance.now();
+  #deadlines: Deadlines | undefined;
+  #process: ClaudeProcess | undefined;
+  #shutdown: Promise<void> | undefined;
+  #exitTimer: NodeJS.Timeout | undefined;
+  #resolveOutcome!: (outcome: Outcome) => void;
+  #resolveClosed!: () => void;
+  /** Settles when the process has exited, or could not be made to. */
+  readonly #gone: Promise<void>;
+  #resolveGone!: () => void;
+  #ended = false;
+
+  /** Why the run was stopped, if it was; the first reason counts. */
+  #stopped: Ending | undefined;
+  #result: ResultMessage | undefined;
+  /** Whether a turn is under way: something was said since the last `result`. */
+  #turnOpen = true;
+  readonly #tasks = new BackgroundTasks();
+  #apiError: string | undefined;
+
+  #firstMessage: number | undefined;
+  #firstToken: number | undefined;
+  #sessionId: string | undefined;
+  #model: string | undefined;
+  #turns = 0;
+  #invalidLines = 0;
+
+  constructor(id: string, options: RunOptions, createEncoder: (emit: Emit) => Encoder) {
+    this.id = id;
+    this.#options = options;
+    this.#log = new FrameLog(id, options.maxLogBytes, () => this.#resumeReading());
+    this.#encoder = createEncoder((data, event) => this.#log.append(data, event));
+    this.outcome = new Promise((resolve) => {
+      this.#resolveOutcome = resolve;
+    });
+    this.closed = new Promise((resolve) => {
+      this.#resolveClosed = resolve;
+    });
+    this.#gone = new Promise((resolve) => {
+      this.#resolveGone = resolve;
+    });
+  }
+
+  get pid(): number | undefined {
+    return this.#process?.pid;
+  }
+
+  /** The run's frames, from the first one still held. */
+  reader(highWaterMark: number): Readable {
+    return this.#log.reader(highWaterMark);
+  }
+
+  /**
+   * Starts the process. Settles as soon as it has been spawned, long before it speaks.
+   *
+   * @throws ClaudeStreamError `command_not_found`, `cwd_not_found` or `spawn_failed`
+   */
+  async start(command: Command): Promise<void> {
+    let process: ClaudeProcess;
+    try {
+      process = await startProcess(command);
+    } catch (error) {
+      this.#resolveClosed();
+      throw error;
+    }
+    this.#process = process;
+    this.#deadlines = new Deadlines(this.#options.deadlines);
+    this.#deadlines.signal.addEventListener('abort', () => {
+      this.#stop(timeout(this.#deadlines?.signal.reason as Deadline));
+    });
+    this.#read(process);
+    if (this.#stopped) this.#startShutdown(process);
+  }
+
+  /** Stops the run through the ladder; `closed` tells when nothing of it is left. */
+  stop(reason: StopReason): void {
+    this.#stop(interruption(reason));
+  }
+
+  #stop(ending: Ending): void {
+    if (this.#stopped || this.#ended) return;
+    debug('%s stopped: %o', this.id, ending);
+    // An answer that was complete before stays complete.
+    if (!this.#answered) this.#stopped = ending;
+    if (this.#process) this.#startShutdown(this.#process);
+  }
+
+  #startShutdown(process: ClaudeProcess): void {
+    this.#shutdown ??= shutdown(process, this.id);
+    void this.#shutdown.then(() => this.#resolveGone());
+  }
+
+  #read(process: ClaudeProcess): void {
+    const { stdout } = process;
+    let gone = false;
+    void this.#gone.then(() => {
+      gone = true;
+    });
+    const ended = new Promise<void>((resolve) => {
+      const lines = readLines(this.#options.maxLineLength, (line) => this.#line(line), resolve);
+      stdout.on('data', (chunk: Buffer) => {
+        lines.write(chunk);
+        // What a dead process left in the pipe (64 KiB) is read whatever the log holds.
+        if (this.#log.full && !gone) this.#pauseReading();
+      });
+      stdout.once('end', () => lines.end());
+      stdout.once('close', resolve);
+    });
+    void process.exited.then(() => this.#resolveGone());
+    // Nothing more will be said, so the process has no reason to stay.
+    void ended.then(() => this.#awaitExit(process));
+    void this.#finish(process, ended);
+  }
+
+  async #finish(process: ClaudeProcess, stdoutEnded: Promise<void>): Promise<void> {
+    await this.#gone;
+    this.#resumeReading();
+    const timer = setTimeout(() => process.stdout.destroy(), EOF_GRACE);
+    await stdoutEnded;
+    clearTimeout(timer);
+    this.#end(process);
+    const { status } = await this.outcome;
+    // A process that died on its own may have left its tools behind.
+    if (status === 'crashed') this.#startShutdown(process);
+    await this.#shutdown;
+    debug('%s closed', this.id);
+    this.#resolveClosed();
+  }
+
+  #pauseReading(): void {
+    this.#process?.stdout.pause();
+    this.#deadlines?.pause();
+  }
+
+  #resumeReading(): void {
+    this.#deadlines?.resume();
+    this.#process?.stdout.resume();
+  }
+
+  #line(line: Line): void {
+    if (line.kind === 'invalid') {
+      this.#invalidLines += 1;
+      debug('%s: %s line: %s', this.id, line.reason, line.text);
+      return;
+    }
+    if (this.#ended) return;
+    const { message } = line;
+    this.#deadlines?.touch();
+    try {
+      this.#observe(message);
+      this.#encoder.message(message, line.text);
+      if (isResult(message)) this.#resultSeen(message);
+    } catch (error) {
+      // A message of a shape that nobody has seen yet must not take the server down.
+      this.#stop(crash(`The message "${message.type}" could not be read: ${error}`));
+    }
+    this.#options.onMessage(message);
+  }
+
+  #observe(message: ClaudeMessage): void {
+    this.#firstMessage ??= this.#elapsed();
+    if (isStreamEvent(message)) {
+      if (message.event.type === 'content_block_delta') this.#firstToken ??= this.#elapsed();
+      if (message.parent_tool_use_id == null) this.#turnOpen = true;
+      return;
+    }
+    if (isAssistant(message)) {
+      this.#firstToken ??= this.#elapsed();
+      if (message.parent_tool_use_id == null) this.#apiError = message.error;
+      return;
+    }
+    if (isSystem(message) && message.subtype === 'init') {
+      if (typeof message.session_id === 'string') this.#sessionId = message.session_id;
+      if (typeof message.model === 'string') this.#model = message.model;
+      this.#turnOpen = true;
+      clearTimeout(this.#exitTimer);
+      return;
+    }
+    const changed = this.#tasks.observe(message);
+    if (this.#turnOpen || !this.#process) return;
+    if (changed) this.#awaitEnd(this.#process, this.#options.exitGrace);
+    else if (isIdle(message)) this.#awaitEnd(this.#process, 0);
+  }
+
+  #resultSeen(result: ResultMessage): void {
+    this.#result = result;
+    this.#turnOpen = false;
+    if (typeof result.num_turns === 'number') this.#turns += result.num_turns;
+    if (typeof result.session_id === 'string') this.#sessionId = result.session_id;
+    if (this.#process) this.#awaitEnd(this.#process, IDLE_GRACE);
+  }
+
+  /**
+   * A turn is over. What is left decides how long another may take to begin: a subagent will report, however long it
+   * takes; a shell command may never end and is waited for in bounds; with neither, `grace` ms are enough.
+   */
+  #awaitEnd(process: ClaudeProcess, grace: number): void {
+    clearTimeout(this.#exitTimer);
+    if (this.#tasks.reporting > 0) return;
+    const { background } = this.#options.deadlines;
+    const wait = this.#tasks.commands > 0 ? background : grace;
+    if (wait === 0) this.#awaitExit(process);
+    else if (wait !== false) {
+      this.#exitTimer = setTimeout(() => this.#awaitExit(process), wait).unref();
+    }
+  }
+
+  /** The answer is complete: the process may go now, and must soon. */
+  #awaitExit(process: ClaudeProcess): void {
+    if (this.#ended) return;
+    process.closeStdin();
+    clearTimeout(this.#exitTimer);
+    this.#exitTimer = setTimeout(() => {
+      debug('%s lingers after its last word', this.id);
+      this.#end(process);
+      this.#startShutdown(process);
+    }, this.#options.exitGrace).unref();
+  }
+
+  #end(process: ClaudeProcess): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    clearTimeout(this.#exitTimer);
+    this.#deadlines?.end();
+    const outcome: Outcome = { ...this.#ending(process), ...this.#facts(process) };
+    try {
+      this.#encoder.end(outcome);
+    } catch (error) {
+      debug('%s: the outcome could not be encoded: %o', this.id, error);
+    }
+    this.#log.end();
+    debug('%s ended: %o', this.id, outcome);
+    this.#resolveOutcome(outcome);
+  }
+
+  #ending(process: ClaudeProcess): Ending {
+    // An interrupted turn has a result too: it says that it was interrupted, but not why.
+    if (this.#stopped) return this.#stopped;
+    if (this.#result && !this.#turnOpen) return endingOf(this.#result, this.#apiError);
+    return crash(exitDetail(process));
+  }
+
+  /** Whether nothing more is to come of the answer. */
+  get #answered(): boolean {
+    return this.#result !== undefined && !this.#turnOpen && this.#tasks.reporting === 0;
+  }
+
+  #facts(process: ClaudeProcess) {
+    const result = this.#result;
+    return {
+      runId: this.id,
+      durationMs: this.#elapsed(),
+      timeToFirstMessageMs: this.#firstMessage,
+      timeToFirstTokenMs: this.#firstToken,
+      exitCode: process.exit?.code,
+      signal: process.exit?.signal,
+      sessionId: this.#sessionId,
+      model: this.#model,
+      turns: this.#turns,
+      usage: result && usageOf(result, this.#model),
+      costUsd: result?.total_cost_usd,
+      invalidLines: this.#invalidLines,
+      stderrTail: process.stderrTail,
+    };
+  }
+
+  #elapsed(): number {
+    return Math.round(performance.now() - this.#clock);
+  }
+}
+
+function exitDetail({ exit, stderrTail }: ClaudeProcess): string {
+  const how = exit?.signal ? `was killed by ${exit.signal}` : `exited with code ${exit?.code}`;
+  const reason = stderrTail.trim();
+  return `The process ${how} without a result.${reason === '' ? '' : ` Its stderr ends:\n${reason}`}`;
+}
