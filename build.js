@@ -8,14 +8,16 @@ const require = createRequire(import.meta.url);
 const tsc = join(dirname(require.resolve('typescript/package.json')), 'bin', 'tsc');
 
 rmSync('dist', { recursive: true, force: true });
-for (const [name, type, flags] of [
+/** @type {[name: string, type: string, flags: string[]][]} */
+const outputs = [
   ['esm', 'module', []],
   [
     'cjs',
     'commonjs',
     ['--module', 'commonjs', '--moduleResolution', 'bundler', '--verbatimModuleSyntax', 'false'],
   ],
-]) {
+];
+for (const [name, type, flags] of outputs) {
   const outDir = join('dist', name);
   mkdirSync(outDir, { recursive: true });
   writeFileSync(join(outDir, 'package.json'), `{"type":"${type}"}\n`);
