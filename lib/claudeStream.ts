@@ -1,6 +1,7 @@
 import createDebug from 'debug';
 import type { NextFunction, Request, RequestHandler, Response } from 'express';
 import { type CommandOptions, commandFor } from './claude/command.js';
+import type { ClaudeMessage } from './claude/messages.js';
 import { ClaudeStreamError } from './errors.js';
 import type { ChatRequest, EncoderContext, JsonResponse } from './formats/format.js';
 import {
@@ -63,10 +64,15 @@ async function serve(
       response.status(204).end();
       return;
     }
+    // Express sends HEAD to the handler of GET; a monitor that asks for headers must not start Claude.
+    if (request.method === 'HEAD') {
+      response.status(405).end();
+      return;
+    }
     if (runs.closed) throw shuttingDown();
     const { chat, commandOptions } = await readRequest(settings, request);
     const command = commandFor(commandOptions, chat.turn, context.runId, process.env);
-    refuseIfTooLarge(command.stdin, settings.maxPromptBytes);
+    refuseIfTooLarge(command.stdin, chat.turn.system, settings.maxPromptBytes);
     if (disconnected) return;
     if (runs.closed) throw shuttingDown();
 
@@ -179,12 +185,22 @@ function refuseIfSent(response: Response): void {
   );
 }
 
-function refuseIfTooLarge(stdin: string, maxPromptBytes: number): void {
-  if (Buffer.byteLength(stdin) <= maxPromptBytes) return;
-  throw new ClaudeStreamError(
-    'prompt_too_large',
-    `The prompt is larger than ${maxPromptBytes} bytes.`,
-  );
+/** Linux takes 128 KiB an argument, and the application's own system prompt stands in the same one. */
+const LONGEST_SYSTEM_TEXT = 100 * 1_024;
+
+function refuseIfTooLarge(stdin: string, system: string | undefined, maxPromptBytes: number): void {
+  if (Buffer.byteLength(stdin) > maxPromptBytes) {
+    throw new ClaudeStreamError(
+      'prompt_too_large',
+      `The prompt is larger than ${maxPromptBytes} bytes.`,
+    );
+  }
+  if (Buffer.byteLength(system ?? '') > LONGEST_SYSTEM_TEXT) {
+    throw new ClaudeStreamError(
+      'prompt_too_large',
+      `The system messages are larger than ${LONGEST_SYSTEM_TEXT} bytes. Move what is long into a user message.`,
+    );
+  }
 }
 
 function shuttingDown(): ClaudeStreamError {
@@ -200,33 +216,45 @@ function sendJson(response: Response, { status, body }: JsonResponse): void {
   response.status(status).json(body);
 }
 
-/** The application's hooks. What one of them throws must not end a run; it goes to `onError`. */
+/**
+ * The application's hooks. What one of them throws, or rejects with, must not end a run: it goes to `onError`, once for
+ * each hook, since `onMessage` may be called a hundred thousand times.
+ */
 function guardedHooks(hooks: Settings['hooks'], context: RunContext) {
+  const reported = new Set<string>();
+  const guarded = (name: string, call: () => unknown, onFailure: (cause: unknown) => void) => {
+    const fail = (cause: unknown) => {
+      if (!reported.has(name)) onFailure(cause);
+      reported.add(name);
+    };
+    try {
+      const returned = call();
+      if (returned instanceof Promise) returned.catch(fail);
+    } catch (cause) {
+      fail(cause);
+    }
+  };
   const report = (error: ClaudeStreamError) => {
     debug('%s: %o', context.runId, error);
-    try {
-      hooks.onError?.(error, context);
-    } catch (cause) {
-      process.emitWarning(`claude-stream: the hook onError threw: ${cause}`);
-    }
+    guarded(
+      'onError',
+      () => hooks.onError?.(error, context),
+      (cause) => process.emitWarning(`claude-stream: the hook onError failed: ${cause}`),
+    );
   };
-  const guarded = (name: string, call: () => void) => {
-    try {
-      call();
-    } catch (cause) {
-      report(new ClaudeStreamError('hook_failed', `The hook ${name} threw: ${cause}`, { cause }));
-    }
-  };
+  const run = (name: string, call: () => unknown) =>
+    guarded(name, call, (cause) =>
+      report(new ClaudeStreamError('hook_failed', `The hook ${name} failed: ${cause}`, { cause })),
+    );
   const { onMessage } = hooks;
   return {
     onError: report,
-    onStart: (pid: number) => guarded('onStart', () => hooks.onStart?.({ ...context, pid })),
+    onStart: (pid: number) => run('onStart', () => hooks.onStart?.({ ...context, pid })),
     onMessage: onMessage
-      ? (message: Parameters<typeof onMessage>[0]) =>
-          guarded('onMessage', () => onMessage(message, context))
+      ? (message: ClaudeMessage) => run('onMessage', () => onMessage(message, context))
       : () => {},
     onEnd: (outcome: Outcome) => {
-      guarded('onEnd', () => hooks.onEnd?.(outcome, context));
+      run('onEnd', () => hooks.onEnd?.(outcome, context));
       if (outcome.status !== 'success' && outcome.status !== 'interrupted') {
         report(new ClaudeStreamError(outcome.code, operatorMessage(outcome)));
       }

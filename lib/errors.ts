@@ -34,7 +34,6 @@ const errors = {
   max_budget: [422, 'Claude stopped at the maximum budget.'],
   max_output_tokens: [422, 'The answer exceeded the maximum number of output tokens.'],
   session_not_found: [404, 'The session does not exist.'],
-  session_in_use: [409, 'The session is in use by another run.'],
   claude_error: [502, 'Claude Code reported an error.'],
 
   // The run ended without an answer.

@@ -1,8 +1,16 @@
-export type { Effort } from './claude/command.js';
-export type { ClaudeMessage } from './claude/messages.js';
+export type { CommandOptions, Effort } from './claude/command.js';
+export type {
+  AssistantMessage,
+  ClaudeMessage,
+  ContentBlock,
+  ResultMessage,
+  StreamEventMessage,
+  SystemMessage,
+  UserMessage,
+} from './claude/messages.js';
 export { type ClaudeStreamHandler, claudeStream } from './claudeStream.js';
 export type { DeadlineOptions } from './deadlines.js';
 export { ClaudeStreamError, type ErrorCode } from './errors.js';
 export type { ToolDisplay } from './formats/format.js';
 export type { ClaudeStreamOptions, FormatName, RequestOverrides, RunContext } from './options.js';
-export type { Deadline, Outcome, StopReason, Usage } from './outcome.js';
+export type { Deadline, Ending, Outcome, RunFacts, StopReason, Usage } from './outcome.js';

@@ -15,11 +15,11 @@ const formats = { claude, openai } satisfies Record<string, Format>;
 export type FormatName = keyof typeof formats;
 
 /** What the application's own `request` function may say: what the client asks, and how the process is run. */
-export interface RequestOverrides extends Partial<CommandOptions> {
-  readonly prompt?: string;
-  readonly messages?: readonly object[];
-  readonly stream?: boolean;
-  readonly session?: string;
+export interface RequestOverrides extends CommandOptions {
+  readonly prompt?: string | undefined;
+  readonly messages?: readonly object[] | undefined;
+  readonly stream?: boolean | undefined;
+  readonly session?: string | undefined;
 }
 
 /** What the hooks are told beside their subject. */
@@ -31,48 +31,50 @@ export interface RunContext {
 /** Options of `claudeStream`. Durations are ms, sizes bytes; `false` turns a thing off. */
 export interface ClaudeStreamOptions extends CommandOptions {
   /** The wire format. Default `'claude'`: the CLI's own messages. */
-  readonly format?: FormatName;
+  readonly format?: FormatName | undefined;
   /**
    * Reads the prompt, and anything else of a run, out of a request. What it returns is laid over the body; it alone
    * may choose `cwd`, tools, permissions, flags and environment. What it throws goes to Express's error handler.
    */
-  readonly request?: (request: Request) => RequestOverrides | Promise<RequestOverrides>;
+  readonly request?:
+    | ((request: Request) => RequestOverrides | Promise<RequestOverrides>)
+    | undefined;
   /** The models that a request may choose. Default: none, and a request's model is ignored. */
-  readonly models?: readonly string[];
+  readonly models?: readonly string[] | undefined;
   /** Longest user message, as JSON. Default 10 MiB. The limit of `express.json()`, 100 KiB, comes first. */
-  readonly maxPromptBytes?: number;
+  readonly maxPromptBytes?: number | undefined;
 
   /** Silence after which a comment is sent. Default 15 000. */
-  readonly keepAlive?: number | false;
+  readonly keepAlive?: number | false | undefined;
   /**
    * Deadlines of a run. Default `{ firstMessage: 60_000, idle: 600_000, total: 1_800_000, background: 60_000 }`;
    * `false` for none at all.
    */
-  readonly timeout?: Partial<DeadlineOptions> | false;
+  readonly timeout?: Partial<DeadlineOptions> | false | undefined;
   /** How long the process may stay once its answer is complete. Default 2 000. */
-  readonly exitGrace?: number;
+  readonly exitGrace?: number | undefined;
   /** How long a client may read nothing while there is something to read. Default 60 000. */
-  readonly stallTimeout?: number | false;
+  readonly stallTimeout?: number | false | undefined;
   /** About how much is written to a client at once. Default 64 KiB. */
-  readonly highWaterMark?: number;
+  readonly highWaterMark?: number | undefined;
   /** How much of a run is held for a slow client before the process is paused. Default 1 MiB. */
-  readonly maxLogBytes?: number;
+  readonly maxLogBytes?: number | undefined;
   /** Longest line of the CLI; a longer one is dropped and counted. Default 64 MiB. */
-  readonly maxLineLength?: number;
+  readonly maxLineLength?: number | undefined;
 
   /** How the `openai` format shows tools. Default `'status'`. */
-  readonly toolDisplay?: ToolDisplay;
+  readonly toolDisplay?: ToolDisplay | undefined;
   /** Shows stderr and paths to clients. Default `false`. */
-  readonly exposeErrors?: boolean;
+  readonly exposeErrors?: boolean | undefined;
 
   /** The process has been spawned. */
-  readonly onStart?: (context: RunContext & { readonly pid: number }) => void;
+  readonly onStart?: ((context: RunContext & { readonly pid: number }) => void) | undefined;
   /** Every message of the CLI, as it comes. */
-  readonly onMessage?: (message: ClaudeMessage, context: RunContext) => void;
+  readonly onMessage?: ((message: ClaudeMessage, context: RunContext) => void) | undefined;
   /** The run is over. */
-  readonly onEnd?: (outcome: Outcome, context: RunContext) => void;
+  readonly onEnd?: ((outcome: Outcome, context: RunContext) => void) | undefined;
   /** Something failed; the message is for the operator. Default: only `debug` sees it. */
-  readonly onError?: (error: ClaudeStreamError, context: Partial<RunContext>) => void;
+  readonly onError?: ((error: ClaudeStreamError, context: RunContext) => void) | undefined;
 }
 
 /** The options with every default in place. */
@@ -117,6 +119,20 @@ const texts: Check = (value) =>
     ? undefined
     : 'an array of strings';
 
+const someOf =
+  (values: readonly string[]): Check =>
+  (value) =>
+    Array.isArray(value) && value.every((item) => values.includes(item))
+      ? undefined
+      : `an array of ${values.join(', ')}`;
+
+/** An argument that is no flag would be read as a prompt. */
+const flags: Check = (value) =>
+  texts(value) ||
+  ((value as string[]).every((item) => item.startsWith('-'))
+    ? undefined
+    : "an array of flags, each of them as '--flag=value'");
+
 const textOrTexts: Check = (value) =>
   text(value) && texts(value) && 'a string or an array of strings';
 
@@ -152,7 +168,9 @@ const mcpConfig: Check = (value) =>
 
 const environment: Check = (value) =>
   isPlainObject(value) &&
-  Object.values(value).every((item) => item === undefined || anyText(item) === undefined)
+  Object.entries(value).every(
+    ([name, item]) => /^[^=\0]+$/.test(name) && (item === undefined || anyText(item) === undefined),
+  )
     ? undefined
     : 'an object whose values are strings, or undefined to remove a variable';
 
@@ -168,9 +186,20 @@ const deadlines: Check = (value) => {
   return wrong && `an object in which ${wrong[0]} is ${durationOrFalse(wrong[1])}`;
 };
 
+/** As `--permission-mode` takes them; 2.1.330 knows `default` also as `manual`, 2.1.197 does not. */
+const permissionModes = [
+  'default',
+  'manual',
+  'acceptEdits',
+  'auto',
+  'dontAsk',
+  'plan',
+  'bypassPermissions',
+];
+
 const commandChecks: Record<keyof CommandOptions, Check> = {
   command: text,
-  args: texts,
+  args: flags,
   cwd: text,
   env: environment,
   model: text,
@@ -180,16 +209,17 @@ const commandChecks: Record<keyof CommandOptions, Check> = {
   tools: texts,
   allowedTools: texts,
   disallowedTools: texts,
-  permissionMode: text,
+  permissionMode: oneOf(permissionModes),
   addDirs: texts,
   mcpConfig,
   strictMcpConfig: flag,
   settings: textOrObject,
-  settingSources: texts,
+  settingSources: someOf(['user', 'project', 'local']),
   maxTurns: integer(1, 10_000, 'turns'),
   maxBudgetUsd: amount,
   effort: oneOf(efforts),
   slashCommands: flag,
+  fileMentions: flag,
 };
 
 /** What `request` may say of the body. The format checks the values, as it does for a client's body. */
@@ -204,7 +234,8 @@ const checks: Record<keyof ClaudeStreamOptions, Check> = {
   ...commandChecks,
   format: oneOf(Object.keys(formats)),
   request: func,
-  models: texts,
+  models: (value) =>
+    texts(value) || ((value as string[]).length > 0 ? undefined : 'an array of at least one model'),
   maxPromptBytes: integer(1, 2 ** 30, 'bytes'),
   keepAlive: durationOrFalse,
   timeout: deadlines,
@@ -236,7 +267,6 @@ const LIKELY_MISTAKES: Record<string, keyof ClaudeStreamOptions> = {
   pathToClaudeCodeExecutable: 'command',
   additionalDirectories: 'addDirs',
   mcpServers: 'mcpConfig',
-  onMessages: 'onMessage',
 };
 
 /**
@@ -279,7 +309,12 @@ export function readOptions(options: ClaudeStreamOptions = {}): Settings {
     maxLineLength: options.maxLineLength ?? 2 ** 26,
     toolDisplay: options.toolDisplay ?? 'status',
     exposeErrors: options.exposeErrors ?? false,
-    hooks: options,
+    hooks: {
+      onStart: options.onStart,
+      onMessage: options.onMessage,
+      onEnd: options.onEnd,
+      onError: options.onError,
+    },
   };
 }
 

@@ -24,7 +24,7 @@ export interface RunFacts {
   readonly costUsd: number | undefined;
   /** Lines of stdout that were no message: not JSON, or longer than `maxLineLength`. */
   readonly invalidLines: number;
-  /** The last 8 KiB of stderr. Never shown to a client unless `exposeErrors` is set. */
+  /** The last 8 192 characters of stderr. Never shown to a client unless `exposeErrors` is set. */
   readonly stderrTail: string;
 }
 
@@ -146,7 +146,6 @@ function codeOf(result: ResultMessage, apiError: string | undefined): ErrorCode 
   if (result.terminal_reason === 'prompt_too_long') return 'prompt_too_long';
   const errors = errorsOf(result).join('\n');
   if (errors.includes('No conversation found')) return 'session_not_found';
-  if (errors.includes('already in use')) return 'session_in_use';
   switch (apiError) {
     case 'authentication_failed':
       return 'not_logged_in';

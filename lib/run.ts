@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import type { Readable } from 'node:stream';
+import { setTimeout as delay, setImmediate as immediate } from 'node:timers/promises';
 import createDebug from 'debug';
 import { BackgroundTasks } from './claude/backgroundTasks.js';
 import type { Command } from './claude/command.js';
@@ -76,7 +77,8 @@ export class Run {
   #deadlines: Deadlines | undefined;
   #process: ClaudeProcess | undefined;
   #shutdown: Promise<void> | undefined;
-  #exitTimer: NodeJS.Timeout | undefined;
+  #nextStep: { readonly ms: number; readonly take: () => void } | undefined;
+  #nextStepTimer: NodeJS.Timeout | undefined;
   #resolveOutcome!: (outcome: Outcome) => void;
   #resolveClosed!: () => void;
   /** Settles when the process has exited, or could not be made to. */
@@ -171,7 +173,14 @@ export class Run {
       gone = true;
     });
     const ended = new Promise<void>((resolve) => {
-      const lines = readLines(this.#options.maxLineLength, (line) => this.#line(line), resolve);
+      const lines = readLines(
+        this.#options.maxLineLength,
+        (line) => this.#line(line),
+        (error) => {
+          if (error) this.#stop(crash(`The output could not be split into lines: ${error}`));
+          resolve();
+        },
+      );
       stdout.on('data', (chunk: Buffer) => {
         lines.write(chunk);
         // What a dead process left in the pipe (64 KiB) is read whatever the log holds.
@@ -189,10 +198,9 @@ export class Run {
   async #finish(process: ClaudeProcess, stdoutEnded: Promise<void>): Promise<void> {
     await this.#gone;
     this.#resumeReading();
-    const timer = setTimeout(() => process.stdout.destroy(), EOF_GRACE);
-    await stdoutEnded;
-    clearTimeout(timer);
+    await this.#restOfStdout(process, stdoutEnded);
     this.#end(process);
+    process.release();
     const { status } = await this.outcome;
     // A process that died on its own may have left its tools behind.
     if (status === 'crashed') this.#startShutdown(process);
@@ -201,13 +209,34 @@ export class Run {
     this.#resolveClosed();
   }
 
+  /** Waits for the end of stdout, but not for a process that has inherited it and says nothing. */
+  async #restOfStdout({ stdout }: ClaudeProcess, stdoutEnded: Promise<void>): Promise<void> {
+    const end = new AbortController();
+    void stdoutEnded.then(() => end.abort());
+    let heard = true;
+    stdout.on('data', () => {
+      heard = true;
+    });
+    while (heard && !end.signal.aborted) {
+      heard = false;
+      await delay(EOF_GRACE, undefined, { signal: end.signal }).catch(() => undefined);
+      // What came while the event loop was busy is read before the immediate, but not before the timer.
+      await immediate();
+    }
+    stdout.destroy();
+    await stdoutEnded;
+  }
+
+  /** While nothing is read, no silence counts: what the process has said already may be in the pipe. */
   #pauseReading(): void {
     this.#process?.stdout.pause();
     this.#deadlines?.pause();
+    clearTimeout(this.#nextStepTimer);
   }
 
   #resumeReading(): void {
     this.#deadlines?.resume();
+    if (this.#nextStep) this.#after(this.#nextStep.ms, this.#nextStep.take);
     this.#process?.stdout.resume();
   }
 
@@ -235,7 +264,7 @@ export class Run {
     this.#firstMessage ??= this.#elapsed();
     if (isStreamEvent(message)) {
       if (message.event.type === 'content_block_delta') this.#firstToken ??= this.#elapsed();
-      if (message.parent_tool_use_id == null) this.#turnOpen = true;
+      if (message.parent_tool_use_id == null) this.#openTurn();
       return;
     }
     if (isAssistant(message)) {
@@ -246,14 +275,20 @@ export class Run {
     if (isSystem(message) && message.subtype === 'init') {
       if (typeof message.session_id === 'string') this.#sessionId = message.session_id;
       if (typeof message.model === 'string') this.#model = message.model;
-      this.#turnOpen = true;
-      clearTimeout(this.#exitTimer);
+      this.#openTurn();
       return;
     }
     const changed = this.#tasks.observe(message);
-    if (this.#turnOpen || !this.#process) return;
+    if (this.#turnOpen || !this.#process?.stdinOpen) return;
     if (changed) this.#awaitEnd(this.#process, this.#options.exitGrace);
     else if (isIdle(message)) this.#awaitEnd(this.#process, 0);
+  }
+
+  /** Something is being said, so the run is not over. */
+  #openTurn(): void {
+    if (this.#turnOpen) return;
+    this.#turnOpen = true;
+    this.#cancelNextStep();
   }
 
   #resultSeen(result: ResultMessage): void {
@@ -269,34 +304,43 @@ export class Run {
    * takes; a shell command may never end and is waited for in bounds; with neither, `grace` ms are enough.
    */
   #awaitEnd(process: ClaudeProcess, grace: number): void {
-    clearTimeout(this.#exitTimer);
+    this.#cancelNextStep();
     if (this.#tasks.reporting > 0) return;
     const { background } = this.#options.deadlines;
     const wait = this.#tasks.commands > 0 ? background : grace;
     if (wait === 0) this.#awaitExit(process);
-    else if (wait !== false) {
-      this.#exitTimer = setTimeout(() => this.#awaitExit(process), wait).unref();
-    }
+    else if (wait !== false) this.#after(wait, () => this.#awaitExit(process));
   }
 
   /** The answer is complete: the process may go now, and must soon. */
   #awaitExit(process: ClaudeProcess): void {
     if (this.#ended) return;
     process.closeStdin();
-    clearTimeout(this.#exitTimer);
-    this.#exitTimer = setTimeout(() => {
+    this.#after(this.#options.exitGrace, () => {
       debug('%s lingers after its last word', this.id);
       this.#end(process);
       this.#startShutdown(process);
-    }, this.#options.exitGrace).unref();
+    });
+  }
+
+  /** Takes a step unless something is said within `ms`; the clock begins again when reading was paused. */
+  #after(ms: number, take: () => void): void {
+    this.#nextStep = { ms, take };
+    clearTimeout(this.#nextStepTimer);
+    this.#nextStepTimer = setTimeout(take, ms).unref();
+  }
+
+  #cancelNextStep(): void {
+    this.#nextStep = undefined;
+    clearTimeout(this.#nextStepTimer);
   }
 
   #end(process: ClaudeProcess): void {
     if (this.#ended) return;
     this.#ended = true;
-    clearTimeout(this.#exitTimer);
+    this.#cancelNextStep();
     this.#deadlines?.end();
-    const outcome: Outcome = { ...this.#ending(process), ...this.#facts(process) };
+    const outcome = this.#readOutcome(process);
     try {
       this.#encoder.end(outcome);
     } catch (error) {
@@ -305,6 +349,15 @@ export class Run {
     this.#log.end();
     debug('%s ended: %o', this.id, outcome);
     this.#resolveOutcome(outcome);
+  }
+
+  /** A result of a shape that nobody has seen yet must not leave the clients waiting. */
+  #readOutcome(process: ClaudeProcess): Outcome {
+    try {
+      return { ...this.#ending(process), ...this.#facts(process, this.#result) };
+    } catch (error) {
+      return { ...crash(`The result could not be read: ${error}`), ...this.#facts(process) };
+    }
   }
 
   #ending(process: ClaudeProcess): Ending {
@@ -319,8 +372,7 @@ export class Run {
     return this.#result !== undefined && !this.#turnOpen && this.#tasks.reporting === 0;
   }
 
-  #facts(process: ClaudeProcess) {
-    const result = this.#result;
+  #facts(process: ClaudeProcess, result?: ResultMessage) {
     return {
       runId: this.id,
       durationMs: this.#elapsed(),
@@ -332,7 +384,7 @@ export class Run {
       model: this.#model,
       turns: this.#turns,
       usage: result && usageOf(result, this.#model),
-      costUsd: result?.total_cost_usd,
+      costUsd: typeof result?.total_cost_usd === 'number' ? result.total_cost_usd : undefined,
       invalidLines: this.#invalidLines,
       stderrTail: process.stderrTail,
     };

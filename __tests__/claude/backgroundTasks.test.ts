@@ -14,7 +14,7 @@ const ended = (id: string) => system('task_notification', { task_id: id });
 const changed = (...tasks: unknown[]) => system('background_tasks_changed', { tasks });
 
 /** What is outstanding after some messages: who will report, and which commands run. */
-function after(...messages: ClaudeMessage[]) {
+function outstandingAfter(...messages: ClaudeMessage[]) {
   const tasks = new BackgroundTasks();
   for (const message of messages) tasks.observe(message);
   return [tasks.reporting, tasks.commands];
@@ -22,25 +22,27 @@ function after(...messages: ClaudeMessage[]) {
 
 describe('background tasks', () => {
   it('are counted from their start to their notification, as 2.1.197 tells them', () => {
-    expect(after(started('a', 'local_agent'))).toEqual([1, 0]);
-    expect(after(started('a', 'local_agent'), ended('a'))).toEqual([0, 0]);
-    expect(after(started('a', 'local_agent'), started('b', 'local_bash'))).toEqual([1, 1]);
+    expect(outstandingAfter(started('a', 'local_agent'))).toEqual([1, 0]);
+    expect(outstandingAfter(started('a', 'local_agent'), ended('a'))).toEqual([0, 0]);
+    expect(outstandingAfter(started('a', 'local_agent'), started('b', 'local_bash'))).toEqual([
+      1, 1,
+    ]);
   });
 
   it('are what the list says where there is one, as 2.1.330 tells them', () => {
-    expect(after(started('a', 'local_agent'), changed())).toEqual([0, 0]);
-    expect(after(changed({ task_id: 'a', task_type: 'local_agent' }))).toEqual([1, 0]);
+    expect(outstandingAfter(started('a', 'local_agent'), changed())).toEqual([0, 0]);
+    expect(outstandingAfter(changed({ task_id: 'a', task_type: 'local_agent' }))).toEqual([1, 0]);
     const both = [
       { task_id: 'a', task_type: 'local_agent' },
       { task_id: 'b', task_type: 'local_bash' },
     ];
-    expect(after(changed(...both))).toEqual([1, 1]);
-    expect(after(changed(...both), changed(both[1]))).toEqual([0, 1]);
+    expect(outstandingAfter(changed(...both))).toEqual([1, 1]);
+    expect(outstandingAfter(changed(...both), changed(both[1]))).toEqual([0, 1]);
   });
 
   it('of a kind that nobody has seen yet will report, rather than be cut off', () => {
-    expect(after(started('a', 'remote_agent'))).toEqual([1, 0]);
-    expect(after(changed({ task_id: 'a' }, null))).toEqual([2, 0]);
+    expect(outstandingAfter(started('a', 'remote_agent'))).toEqual([1, 0]);
+    expect(outstandingAfter(changed({ task_id: 'a' }, null))).toEqual([2, 0]);
   });
 
   it('say whether a message concerned them', () => {
@@ -59,7 +61,7 @@ describe('background tasks', () => {
       .split('\n')
       .map((line) => JSON.parse(line));
     const first = messages.findIndex(({ type }) => type === 'result');
-    expect(after(...messages.slice(0, first))).toEqual([1, 0]);
-    expect(after(...messages)).toEqual([0, 0]);
+    expect(outstandingAfter(...messages.slice(0, first))).toEqual([1, 0]);
+    expect(outstandingAfter(...messages)).toEqual([0, 0]);
   });
 });

@@ -14,10 +14,10 @@ interface Task {
 export class BackgroundTasks {
   readonly #types = new Map<string, unknown>();
 
-  /** Shell commands that have not ended. */
+  /** Shell commands and monitors that have not ended. */
   get commands(): number {
     let count = 0;
-    for (const type of this.#types.values()) if (type === 'local_bash') count += 1;
+    for (const type of this.#types.values()) if (mayNeverEnd(type)) count += 1;
     return count;
   }
 
@@ -46,4 +46,8 @@ export class BackgroundTasks {
         return false;
     }
   }
+}
+
+function mayNeverEnd(type: unknown): boolean {
+  return type === 'local_bash' || String(type).startsWith('monitor');
 }

@@ -19,47 +19,52 @@ export interface Turn {
 /** The options that become the process: what to start, where, with which flags. */
 export interface CommandOptions {
   /** The executable. Default `'claude'`, found on the server's PATH. */
-  readonly command?: string;
+  readonly command?: string | undefined;
   /** More arguments, put last, for flags that have no option here. Write `--flag=value`. */
-  readonly args?: readonly string[];
+  readonly args?: readonly string[] | undefined;
   /** The working directory; sessions belong to it. Default: the server's. */
-  readonly cwd?: string;
+  readonly cwd?: string | undefined;
   /** Variables added to the allowed ones of the server's environment; `undefined` removes one. */
-  readonly env?: Readonly<Record<string, string | undefined>>;
+  readonly env?: Readonly<Record<string, string | undefined>> | undefined;
   /** `--model`. Default: the CLI's. */
-  readonly model?: string;
+  readonly model?: string | undefined;
   /** `--fallback-model`: tried in order when the model is overloaded. */
-  readonly fallbackModel?: string | readonly string[];
+  readonly fallbackModel?: string | readonly string[] | undefined;
   /** `--system-prompt`: replaces the CLI's own. */
-  readonly systemPrompt?: string;
+  readonly systemPrompt?: string | undefined;
   /** `--append-system-prompt`; a request's system messages come after it. */
-  readonly appendSystemPrompt?: string;
+  readonly appendSystemPrompt?: string | undefined;
   /** `--tools`: the built-in tools that exist at all; `[]` for none. */
-  readonly tools?: readonly string[];
+  readonly tools?: readonly string[] | undefined;
   /** `--allowedTools`: run without asking. */
-  readonly allowedTools?: readonly string[];
+  readonly allowedTools?: readonly string[] | undefined;
   /** `--disallowedTools`: never run. */
-  readonly disallowedTools?: readonly string[];
+  readonly disallowedTools?: readonly string[] | undefined;
   /** `--permission-mode`. */
-  readonly permissionMode?: string;
+  readonly permissionMode?: string | undefined;
   /** `--add-dir`: more directories that the tools may touch. */
-  readonly addDirs?: readonly string[];
+  readonly addDirs?: readonly string[] | undefined;
   /** `--mcp-config`: files, or objects that are passed as JSON. */
-  readonly mcpConfig?: string | object | readonly (string | object)[];
+  readonly mcpConfig?: string | object | readonly (string | object)[] | undefined;
   /** `--strict-mcp-config`: no MCP servers but those of `mcpConfig`. */
-  readonly strictMcpConfig?: boolean;
+  readonly strictMcpConfig?: boolean | undefined;
   /** `--settings`: a file, or an object that is passed as JSON. */
-  readonly settings?: string | object;
+  readonly settings?: string | object | undefined;
   /** `--setting-sources`, of `user`, `project` and `local`; `[]` loads none. */
-  readonly settingSources?: readonly string[];
+  readonly settingSources?: readonly string[] | undefined;
   /** `--max-turns`: model turns in one run. */
-  readonly maxTurns?: number;
+  readonly maxTurns?: number | undefined;
   /** `--max-budget-usd`: dollars in one run. */
-  readonly maxBudgetUsd?: number;
+  readonly maxBudgetUsd?: number | undefined;
   /** `--effort`. */
-  readonly effort?: Effort;
+  readonly effort?: Effort | undefined;
   /** Lets a text that begins with `/` be run as a slash command by the CLI. Default `false`: it is text. */
-  readonly slashCommands?: boolean;
+  readonly slashCommands?: boolean | undefined;
+  /**
+   * Lets `@path` in a prompt attach that file, which the CLI does for any file that the server's user may read, outside
+   * of `cwd` and without any tool. Default `false`: it is text.
+   */
+  readonly fileMentions?: boolean | undefined;
 }
 
 /** A process, ready to be started. */
@@ -105,7 +110,7 @@ export function commandFor(
       ...environmentFor(serverEnvironment, options.env ?? {}),
       [RUN_ID_VARIABLE]: runId,
     },
-    stdin: userMessageLine(turn.content, options.slashCommands ?? false),
+    stdin: userMessageLine(turn.content, options),
   };
 }
 
@@ -137,20 +142,29 @@ function flagsFor(options: CommandOptions, turn: Turn): string[] {
 }
 
 /** The user message as one line of stream-json. */
-function userMessageLine(content: Turn['content'], slashCommands: boolean): string {
-  const message = { role: 'user', content: slashCommands ? content : withoutSlashCommand(content) };
-  return `${JSON.stringify({ type: 'user', message })}\n`;
+function userMessageLine(content: Turn['content'], options: CommandOptions): string {
+  const plain =
+    typeof content === 'string'
+      ? plainText(content, options)
+      : content.map((block) =>
+          block.text === undefined ? block : { ...block, text: plainText(block.text, options) },
+        );
+  return `${JSON.stringify({ type: 'user', message: { role: 'user', content: plain } })}\n`;
 }
 
+/** Not the second half of a mail address or the like: there the CLI sees no mention either. */
+const MENTION = /(?<![\w.+-])@/g;
+
 /**
- * A leading `/` makes the CLI run the text as a command of its own, also with `--disable-slash-commands`; one
- * newline before it makes it text (2.1.197 and 2.1.330).
+ * Text that is nothing but text.
+ *
+ * A leading `/` makes the CLI run it as a command of its own, also with `--disable-slash-commands`; one newline before
+ * it makes it text. A `@path` at the beginning or after a space makes the CLI read that file into the prompt, whatever
+ * tools are allowed; an invisible word joiner before it makes it text (2.1.197 and 2.1.330).
  */
-function withoutSlashCommand(content: Turn['content']): Turn['content'] {
-  if (typeof content === 'string') return content.startsWith('/') ? `\n${content}` : content;
-  return content.map((block) =>
-    block.text?.startsWith('/') ? { ...block, text: `\n${block.text}` } : block,
-  );
+function plainText(text: string, { slashCommands, fileMentions }: CommandOptions): string {
+  const unmentioned = fileMentions ? text : text.replace(MENTION, '\u2060@');
+  return !slashCommands && text.startsWith('/') ? `\n${unmentioned}` : unmentioned;
 }
 
 const ALLOWED_VARIABLES = new Set(
@@ -158,8 +172,7 @@ const ALLOWED_VARIABLES = new Set(
     'PATH HOME USER LOGNAME SHELL LANG LANGUAGE TZ TERM TMPDIR TMP TEMP ' +
     'HTTP_PROXY HTTPS_PROXY NO_PROXY ALL_PROXY NODE_EXTRA_CA_CERTS SSL_CERT_FILE SSL_CERT_DIR ' +
     'CLAUDE_CONFIG_DIR MAX_THINKING_TOKENS MAX_MCP_OUTPUT_TOKENS MCP_TIMEOUT MCP_TOOL_TIMEOUT ' +
-    'BASH_DEFAULT_TIMEOUT_MS BASH_MAX_TIMEOUT_MS BASH_MAX_OUTPUT_LENGTH ' +
-    'SYSTEMROOT COMSPEC PATHEXT USERPROFILE APPDATA LOCALAPPDATA'
+    'BASH_DEFAULT_TIMEOUT_MS BASH_MAX_TIMEOUT_MS BASH_MAX_OUTPUT_LENGTH'
   ).split(' '),
 );
 

@@ -16,15 +16,18 @@ interface ProcessRow extends ProcessIdentity {
 }
 
 /**
- * Every process below `root`, `root` not included.
+ * Every process below `root`, `root` not included; without a `root`, those that `variable` tells.
  *
  * A tool of the CLI runs in a session and process group of its own, so only the tree tells what belongs to a run;
  * and the tree forgets a process whose parent has died. On Linux such a process is still found by `variable`, an
  * environment entry (`NAME=value`) that all processes of a run inherit. Elsewhere `ps` gives the tree alone.
  */
-export async function descendantsOf(root: number, variable: string): Promise<ProcessIdentity[]> {
+export async function descendantsOf(
+  root: number | undefined,
+  variable: string,
+): Promise<ProcessIdentity[]> {
   const rows = await processRows();
-  const family = new Set([root]);
+  const family = new Set(root === undefined ? [] : [root]);
   const byParent = new Map<number, ProcessRow[]>();
   for (const row of rows) {
     const siblings = byParent.get(row.parent);

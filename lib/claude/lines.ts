@@ -30,11 +30,12 @@ const KEPT_OF_INVALID = 200;
 export function readLines(
   maxLineLength: number,
   onLine: (line: Line) => void,
-  onEnd: () => void,
+  onEnd: (error?: Error) => void,
 ): Lines {
   const splitter = split(parseLine);
   splitter.on('data', onLine);
-  splitter.on('end', onEnd);
+  splitter.on('end', () => onEnd());
+  splitter.on('error', onEnd);
 
   let unfinished: Buffer[] = [];
   let unfinishedLength = 0;

@@ -99,7 +99,6 @@ export interface ResultMessage extends ClaudeMessage {
   readonly total_cost_usd?: number;
   readonly usage?: MessageUsage;
   readonly modelUsage?: Readonly<Record<string, ModelUsage>>;
-  readonly structured_output?: unknown;
 }
 
 export function isMessage(value: unknown): value is ClaudeMessage {

@@ -8,7 +8,7 @@ import type { Command } from './command.js';
 
 const debug = createDebug('claude-stream:process');
 
-/** Bytes of stderr that are kept: the reason of a crash stands at the end. */
+/** Characters of stderr that are kept: the reason of a crash stands at the end. */
 const STDERR_TAIL = 8 * 1024;
 
 export interface Exit {
@@ -25,12 +25,14 @@ export interface ClaudeProcess {
   /** Set once the process has exited. */
   readonly exit: Exit | undefined;
   readonly stdinOpen: boolean;
-  /** The last 8 KiB of stderr. */
+  /** The last 8 192 characters of stderr. */
   readonly stderrTail: string;
   /** Writes one message to stdin; without effect once stdin is closed. */
   send(message: object): void;
   closeStdin(): void;
   kill(signal: NodeJS.Signals): void;
+  /** Lets go of the pipes, which a process that inherited them could keep open for ever. */
+  release(): void;
 }
 
 /**
@@ -47,7 +49,6 @@ export async function startProcess(command: Command): Promise<ClaudeProcess> {
       env: command.env,
       shell: false,
       stdio: ['pipe', 'pipe', 'pipe'],
-      windowsHide: true,
     });
     if (child.pid === undefined) await once(child, 'spawn');
   } catch (error) {
@@ -111,6 +112,11 @@ function observe(
     kill(signal) {
       debug('%d: %s', pid, signal);
       child.kill(signal);
+    },
+    release() {
+      stdin.destroy();
+      stdout.destroy();
+      stderr.destroy();
     },
   };
 }

@@ -6,9 +6,12 @@ import type { ClaudeProcess } from './process.js';
 
 const debug = createDebug('claude-stream:process');
 
-/** How long each rung may take, in ms. An interrupted CLI is gone within 120 ms (2.1.197 and 2.1.330). */
-const INTERRUPT_GRACE = 1_500;
-const TERMINATE_GRACE = 1_000;
+/**
+ * How long each rung may take, in ms. An interrupted CLI is gone within 210 ms, but 2.1.330 takes 1 530 ms now and then
+ * when a tool was running; it must not be killed while it leaves in order.
+ */
+const INTERRUPT_GRACE = 2_000;
+const TERMINATE_GRACE = 2_000;
 const KILL_GRACE = 2_000;
 
 /** How often survivors are looked for: a process can start another while it is being killed. */
@@ -26,7 +29,9 @@ export async function shutdown(process: ClaudeProcess, runId: string): Promise<v
   const variable = `${RUN_ID_VARIABLE}=${runId}`;
   const descendants = new Map<string, ProcessIdentity>();
   const list = async () => {
-    const found = await descendantsOf(process.pid, variable);
+    // The pid of a process that has exited may be another's by now.
+    const root = process.exit === undefined ? process.pid : undefined;
+    const found = await descendantsOf(root, variable);
     for (const one of found) descendants.set(`${one.pid} ${one.startTime}`, one);
     return found;
   };

@@ -101,6 +101,8 @@ function readMessages(messages: unknown): Pick<Turn, 'content' | 'system'> {
     .filter(({ role }) => SYSTEM_ROLES.includes(role))
     .map(({ blocks }) => textOf(blocks))
     .join('\n\n');
+  // It becomes an argument of the process, which ends at the first NUL.
+  if (system.includes('\0')) throw invalidMessages('A system message must not hold a NUL.');
   const history = conversation.slice(0, -1);
   return {
     content: simplified([...history.flatMap(told), ...lastWords(history, last)]),

@@ -19,7 +19,6 @@ const HEADERS = {
 };
 
 export interface EventStreamOptions {
-  readonly headers?: Readonly<Record<string, string>>;
   /** ms after the last byte, or `false` for none. */
   readonly keepAlive: number | false;
   /** ms without `drain`, or `false` to wait for ever. */
@@ -44,7 +43,7 @@ export function sendEventStream(
     source.destroy();
     return;
   }
-  response.writeHead(200, { ...HEADERS, ...options.headers });
+  response.writeHead(200, HEADERS);
   response.flushHeaders();
 
   const writer = new GuardedWriter(response, options.stallTimeout, {
@@ -78,6 +77,6 @@ export function sendEventStream(
   });
   source.once('end', () => {
     keepAlive?.stop();
-    response.end();
+    writer.end();
   });
 }

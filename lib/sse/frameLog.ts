@@ -26,8 +26,10 @@ export class FrameLog {
    * @param id the run's id, which begins every event id
    * @param maxBytes soft by one frame: the frame that crosses it is taken
    * @param onDrain called when the log was full and half of it has been read
+   * @throws TypeError when the id holds CR, LF or NUL: it would inject fields into every frame
    */
   constructor(id: string, maxBytes: number, onDrain: () => void) {
+    if (/[\r\n\0]/.test(id)) throw new TypeError('The id of a log must be one line without NUL.');
     this.#id = id;
     this.#maxBytes = maxBytes;
     this.#onDrain = onDrain;

@@ -46,6 +46,12 @@ export class GuardedWriter {
     if (response.write(text) === false || response.writableNeedDrain) this.#block();
   }
 
+  /** Nothing more is written; the client has `stallTimeout` to take the rest. */
+  end(): void {
+    this.#response.end();
+    this.#block();
+  }
+
   /** Ends the clock and the listener. */
   release(): void {
     clearTimeout(this.#stallTimer);
