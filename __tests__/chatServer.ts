@@ -50,16 +50,16 @@ export async function startChatServer(
     ...options,
     onStart: (context) => {
       pids.push(context.pid);
-      options.onStart?.(context);
+      return options.onStart?.(context);
     },
     onEnd: (outcome, context) => {
       outcomes.push(outcome);
       waiting.shift()?.(outcome);
-      options.onEnd?.(outcome, context);
+      return options.onEnd?.(outcome, context);
     },
     onError: (error, context) => {
       errors.push({ code: error.code, message: error.message });
-      options.onError?.(error, context);
+      return options.onError?.(error, context);
     },
   });
   const app = express();

@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { rmSync } from 'node:fs';
 import { mkdtemp } from 'node:fs/promises';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import express, { type ErrorRequestHandler } from 'express';
@@ -158,6 +159,25 @@ describe("the application's request function", () => {
     await request(app).post('/chat').expect(418, 'not today');
   });
 
+  it('takes a session away from the client by saying undefined', async () => {
+    const session = '0b5a3c1e-0000-4000-8000-000000000000';
+    const request = () => ({ session: undefined });
+    const { args } = await commandFor({ request }, { prompt: 'hi', session });
+    expect(args.join()).not.toContain('resume');
+  });
+
+  it('that returns nothing is told so: the body of the client must not slip through', async () => {
+    const app = appWith({ request: (() => undefined) as never });
+    const { body } = await request(app).post('/chat').send({ prompt: 'hi' }).expect(500);
+    expect(body.error.code).toBe('invalid_option');
+  });
+
+  it('that rejects with nothing is an error all the same', async () => {
+    const app = appWith({ request: () => Promise.reject(undefined) });
+    app.use(((_error, _req, res, _next) => void res.sendStatus(418)) as ErrorRequestHandler);
+    await request(app).post('/chat').send({ prompt: 'hi' }).expect(418);
+  });
+
   it('that returns a wrong option is told so', async () => {
     const errors: ClaudeStreamError[] = [];
     const app = appWith({
@@ -209,6 +229,27 @@ describe('a wrong request', () => {
       .send({ prompt: 'ü'.repeat(500) })
       .expect(413);
     expect(body.error.code).toBe('prompt_too_large');
+  });
+
+  it.each([
+    ['with a NUL', 'a\0b', 400, 'invalid_messages'],
+    ['too long to be an argument', 'x'.repeat(110_000), 413, 'prompt_too_large'],
+  ])(
+    'has a system message %s: that is not the server’s fault',
+    async (_what, content, status, code) => {
+      const app = appWith({}, express.json({ limit: '1mb' }));
+      const messages = [
+        { role: 'system', content },
+        { role: 'user', content: 'hi' },
+      ];
+      const { body } = await request(app).post('/chat').send({ messages }).expect(status);
+      expect(body.error.code).toBe(code);
+    },
+  );
+
+  it('for the headers alone starts no process', async () => {
+    const handler = claudeStream({ command: fixture('mute'), request: () => ({ prompt: 'hi' }) });
+    await request(express().get('/chat', handler)).head('/chat').expect(405);
   });
 
   it('has its error in the shape of the format', async () => {
@@ -350,7 +391,22 @@ describe('hooks', () => {
     const { text } = await post(server.url, { prompt: 'hi' });
     expect(outcomeOf(text).status).toBe('success');
     expect(new Set(server.errors.map(({ code }) => code))).toEqual(new Set(['hook_failed']));
-    expect(server.errors).toHaveLength(7);
+    expect(server.errors).toHaveLength(3);
+  });
+});
+
+describe('hooks that reject', () => {
+  it('are reported like those that throw', async () => {
+    const rejects = () => Promise.reject(new Error('oops'));
+    server = await startChatServer(
+      'ticks',
+      { onStart: rejects, onMessage: rejects, onEnd: rejects },
+      { TICKS: '1', INTERVAL: '1' },
+    );
+    const { text } = await post(server.url, { prompt: 'hi' });
+    expect(outcomeOf(text).status).toBe('success');
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(server.errors.map(({ code }) => code)).toEqual(Array(3).fill('hook_failed'));
   });
 });
 
@@ -416,5 +472,33 @@ describe('a client that leaves before the process was started', () => {
     await gone;
     await new Promise((resolve) => setImmediate(resolve));
     expect(server.pids).toEqual([]);
+  });
+});
+
+describe('a response that is not ours alone', () => {
+  it('ends its run when other middleware ends it', async () => {
+    const ends: (() => void)[] = [];
+    server = await startChatServer('silent', {
+      onStart: ({ request }) => void ends.push(() => request.res?.end()),
+    });
+    const response = await open(server.url, { prompt: 'hi' });
+    await once(response, 'data');
+    ends[0]?.();
+    expect(await server.nextOutcome()).toMatchObject({ status: 'interrupted' });
+    await allGone(server.pids, 500);
+  });
+
+  it('ends the runs of pipelined requests when their client leaves', async () => {
+    server = await startChatServer('silent');
+    const { hostname, port } = new URL(server.url);
+    const body = JSON.stringify({ prompt: 'hi' });
+    const head = `POST /chat HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n`;
+    const socket = connect(Number(port), hostname);
+    socket.write((head + body).repeat(3));
+    await once(socket, 'data');
+    const { pids } = server;
+    while (pids.length < 3) await new Promise((resolve) => setTimeout(resolve, 10));
+    socket.destroy();
+    await allGone(pids, 3_000);
   });
 });

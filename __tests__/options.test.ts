@@ -108,9 +108,10 @@ describe('options', () => {
       maxBudgetUsd: 0.01,
       effort: 'max',
       slashCommands: true,
+      fileMentions: true,
       format: 'openai',
       request: () => ({}),
-      models: [],
+      models: ['opus'],
       maxPromptBytes: 1,
       keepAlive: 1,
       timeout: {},
@@ -242,10 +243,17 @@ describe('what the request function returned', () => {
     });
   });
 
-  test('undefined means absent', () => {
-    const overrides = { prompt: undefined, cwd: undefined } as object;
-    expect(readOverrides(overrides)).toStrictEqual({ command: {}, body: {} });
+  test('undefined is absent of the process, but replaces a field of the body', () => {
+    const overrides = { session: undefined, cwd: undefined };
+    expect(readOverrides(overrides)).toStrictEqual({ command: {}, body: { session: undefined } });
   });
+
+  test.each(['disallowedTool', 'workingDirectory', 'timeout', 'toString'])(
+    'must not be unknown: %s would restrict nothing',
+    (name) => {
+      expect(() => readOverrides({ [name]: 'x' })).toThrow(`There is no option "${name}"`);
+    },
+  );
 
   test.each<[unknown, string]>([
     ['hi', 'The function "request" must return an object.'],
@@ -256,5 +264,17 @@ describe('what the request function returned', () => {
     const error = errorOf(() => readOverrides(overrides as RequestOverrides));
     expect(error.code).toBe('invalid_option');
     expect(error.message).toBe(message);
+  });
+});
+
+describe('a wrong value', () => {
+  test.each<[object, string]>([
+    [{ permissionMode: 'yolo' }, '"permissionMode" must be one of'],
+    [{ settingSources: ['projects'] }, '"settingSources" must be an array of user, project, local'],
+    [{ models: [] }, '"models" must be an array of at least one model'],
+    [{ args: ['hello'] }, '"args" must be an array of flags'],
+    [{ env: { 'A=B': 'x' } }, '"env" must be an object'],
+  ])('%j is refused at creation', (options, message) => {
+    expect(() => claudeStream(options)).toThrow(message);
   });
 });

@@ -60,7 +60,6 @@ describe('a result', () => {
     [{ stop_reason: 'refusal' }, undefined, 'refused'],
     [{ terminal_reason: 'prompt_too_long' }, undefined, 'prompt_too_long'],
     [{ errors: ['No conversation found with session ID: x'] }, undefined, 'session_not_found'],
-    [{ errors: ['Session ID x is already in use.'] }, undefined, 'session_in_use'],
     [{}, 'authentication_failed', 'not_logged_in'],
     [{}, 'billing_error', 'billing'],
     [{}, 'rate_limit', 'rate_limited'],

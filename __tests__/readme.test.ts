@@ -1,7 +1,7 @@
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { errorCodes, statusOf } from '../lib/errors';
-import { optionNames } from '../lib/options';
+import { optionNames, readOptions } from '../lib/options';
 
 const read = (path: string) => readFileSync(join(__dirname, '..', path), 'utf8');
 const readme = read('README.md');
@@ -22,6 +22,15 @@ function rowsOf(section: string): [name: string, second: string][] {
     });
 }
 
+/** A default as the README writes it: `'status'`, 15 000, 64 KiB. */
+function inNumbers(written: string): string {
+  const [, amount, unit] = /^([\d ]+)(?: (KiB|MiB))?$/.exec(written) ?? [];
+  if (amount === undefined) return written.replace(/[`']/g, '');
+  return String(
+    Number(amount.replaceAll(' ', '')) * (unit ? 1_024 ** (unit === 'KiB' ? 1 : 2) : 1),
+  );
+}
+
 describe('README', () => {
   it('has every option, and invents none', () => {
     const documented = rowsOf('Options').map(([name]) => name);
@@ -33,6 +42,27 @@ describe('README', () => {
     expect(documented).toEqual(
       Object.fromEntries(errorCodes.map((code) => [code, String(statusOf(code))])),
     );
+  });
+
+  it('has every default', () => {
+    const { deadlines, ...settings } = readOptions();
+    const defaults = { ...settings, ...deadlines };
+    const shown = {
+      ...Object.fromEntries(rowsOf('Options')),
+      ...Object.fromEntries(rowsOf('Timeouts')),
+    };
+    const names = [
+      'maxPromptBytes',
+      'keepAlive',
+      'exitGrace',
+      'stallTimeout',
+      'highWaterMark',
+    ] as const;
+    const more = ['maxLogBytes', 'maxLineLength', 'exposeErrors', 'toolDisplay'] as const;
+    const deadlineNames = ['firstMessage', 'idle', 'total', 'background'] as const;
+    for (const name of [...names, ...more, ...deadlineNames]) {
+      expect(`${name} ${inNumbers(shown[name] ?? '')}`).toBe(`${name} ${defaults[name]}`);
+    }
   });
 
   it('shows the server that stands in examples/basic.js', () => {
@@ -47,9 +77,15 @@ describe('README', () => {
   });
 
   it('draws the rooms that are there', () => {
-    const [, picture = ''] = readme.split('    lib/\n');
-    for (const [, file] of picture.split('\n\n')[0]?.matchAll(/^ {6}(\w+\.ts)/gm) ?? []) {
-      expect(() => read(`lib/${file}`)).not.toThrow();
+    const [, rest = ''] = readme.split('\n    lib/\n');
+    const picture = rest.split('\n\n')[0] ?? '';
+    const drawn = [...picture.matchAll(/^ {6}(\w+)(?:\.ts|\/)/gm)].map(([, name]) => name);
+    const rooms = readdirSync(join(__dirname, '..', 'lib')).map((name) => name.replace('.ts', ''));
+    expect(drawn.sort()).toEqual(rooms.sort());
+    for (const folder of ['claude', 'formats', 'sse']) {
+      for (const file of readdirSync(join(__dirname, '..', 'lib', folder))) {
+        expect(picture).toContain(file.replace('.ts', ''));
+      }
     }
   });
 });

@@ -104,11 +104,77 @@ describe('an answer', () => {
     expect(outcomeOf(text)).toMatchObject({ status: 'success', turns: 3 });
   });
 
+  it.each([{}, { INIT: 'no' }])(
+    'goes on when another turn begins after a result %o',
+    async (env) => {
+      server = await startChatServer('second-turn', { exitGrace: 300 }, env);
+      const { text } = await post(server.url, { prompt: 'hi' });
+      expect(outcomeOf(text)).toMatchObject({ status: 'success', result: 'SECOND' });
+    },
+  );
+
+  it('goes on after a result that a slow client has kept from being read', async () => {
+    server = await startChatServer('second-turn', {}, { BYTES: '3500000', RESULT: '1200000' });
+    const response = await open(server.url, { prompt: 'hi' });
+    response.pause();
+    await new Promise((resolve) => setTimeout(resolve, 1_500));
+    response.resume();
+    let text = '';
+    for await (const chunk of response) text += chunk;
+    expect(outcomeOf(text)).toMatchObject({ status: 'success', result: 'SECOND' });
+  });
+
   it('is complete although its process lingers, which is then shut down', async () => {
     server = await startChatServer('lingering', { exitGrace: 100 });
     const { text } = await post(server.url, { prompt: 'hi' });
     expect(outcomeOf(text)).toMatchObject({ status: 'success', result: 'all said' });
     await allGone(server.pids, 4_000);
+  });
+});
+
+describe('a message of a shape that nobody has seen yet', () => {
+  const odd: unknown[] = [null, 7, 'text', [], {}, [null], { toString: 1 }];
+  const event = (fields: object) => ({ type: 'stream_event', parent_tool_use_id: null, ...fields });
+  const messages = odd.flatMap((value) => [
+    event({ event: value }),
+    event({ event: { type: 'message_start', message: value } }),
+    event({ event: { type: 'content_block_start', content_block: value } }),
+    event({ event: { type: 'content_block_delta', delta: value } }),
+    event({ event: { type: 'content_block_delta', delta: { type: 'text_delta', text: value } } }),
+    { type: 'assistant', message: value },
+    { type: 'assistant', message: { content: value }, error: value },
+    { type: 'assistant', message: { content: [{ type: 'tool_use', id: 'a', name: value }] } },
+    { type: 'assistant', message: { content: [{ type: 'tool_use', id: value, input: value }] } },
+    { type: 'user', message: { content: value } },
+    { type: 'system', subtype: 'background_tasks_changed', tasks: value },
+    { type: 'system', subtype: 'permission_denied', tool_name: value },
+    { type: 'system', subtype: 'api_retry', attempt: value, retry_delay_ms: value, error: value },
+    { type: 'tool_progress', tool_use_id: 'a', tool_name: value, elapsed_time_seconds: value },
+    { type: value },
+    { type: '__proto__', __proto__: value },
+  ]);
+
+  it.each(['claude', 'openai'] as const)('does not end a run in the %s format', async (format) => {
+    const MESSAGES = JSON.stringify([
+      ...messages,
+      { type: 'system', subtype: 'background_tasks_changed', tasks: [] },
+    ]);
+    server = await startChatServer('odd', { format }, { MESSAGES });
+    const { text } = await post(server.url, { prompt: 'hi', stream: true });
+    expect(await server.nextOutcome()).toMatchObject({ status: 'success', result: 'fine' });
+    expect(text).toContain(format === 'openai' ? '[DONE]' : 'event: outcome');
+  });
+
+  it.each(odd)('in the result still ends it: %j', async (value) => {
+    const fields = ['errors', 'modelUsage', 'usage', 'num_turns', 'terminal_reason', 'session_id'];
+    const RESULT = JSON.stringify({
+      is_error: true,
+      ...Object.fromEntries(fields.map((field) => [field, value])),
+      ...{ result: value, stop_reason: value, api_error_status: value, total_cost_usd: value },
+    });
+    server = await startChatServer('odd', {}, { MESSAGES: '[]', RESULT });
+    const { text } = await post(server.url, { prompt: 'hi' });
+    expect(outcomeOf(text).status).toBe('error');
   });
 });
 

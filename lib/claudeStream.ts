@@ -1,3 +1,4 @@
+import { inspect } from 'node:util';
 import createDebug from 'debug';
 import type { NextFunction, Request, RequestHandler, Response } from 'express';
 import { type CommandOptions, commandFor } from './claude/command.js';
@@ -35,7 +36,10 @@ export function claudeStream(options?: ClaudeStreamOptions): ClaudeStreamHandler
   const settings = readOptions(options);
   const runs = new Runs();
   const handler = (request: Request, response: Response, next: NextFunction) => {
-    serve(settings, runs, request, response).catch(next);
+    // `next(undefined)` would mean that there was no error.
+    serve(settings, runs, request, response).catch((error) =>
+      next(error ?? new Error('The function "request" threw nothing.')),
+    );
   };
   return Object.assign(handler, { close: () => runs.close() });
 }
@@ -47,14 +51,19 @@ async function serve(
   request: Request,
   response: Response,
 ): Promise<void> {
-  // Before anything is awaited: a client that leaves now must not get a process later.
-  let disconnected = response.destroyed;
+  // Before anything is awaited: a client that leaves now must not get a process later. A run that is over is not
+  // affected; one that is not must not go on for a response that other middleware has ended, either.
+  let gone = response.destroyed;
   let stalled = false;
   let run: Run | undefined;
-  response.once('close', () => {
-    disconnected = !response.writableFinished;
-    if (disconnected) run?.stop(stalled ? 'stalled' : 'disconnected');
-  });
+  const leave = () => {
+    gone = true;
+    request.socket.off('close', leave);
+    run?.stop(stalled ? 'stalled' : 'disconnected');
+  };
+  response.once('close', leave);
+  // The response to a pipelined request has no socket yet, and no 'close' either when its client leaves.
+  if (response.socket === null) request.socket.once('close', leave);
 
   const context: RunContext = { runId: createRunId(), request };
   const hooks = guardedHooks(settings.hooks, context);
@@ -73,7 +82,7 @@ async function serve(
     const { chat, commandOptions } = await readRequest(settings, request);
     const command = commandFor(commandOptions, chat.turn, context.runId, process.env);
     refuseIfTooLarge(command.stdin, chat.turn.system, settings.maxPromptBytes);
-    if (disconnected) return;
+    if (gone) return;
     if (runs.closed) throw shuttingDown();
 
     const encoderContext: EncoderContext = {
@@ -99,16 +108,19 @@ async function serve(
     const source = collector ? undefined : run.reader(settings.highWaterMark);
     await run.start(command);
     hooks.onStart(run.pid ?? 0);
-    if (disconnected) run.stop('disconnected');
+    const ended = run.outcome.then(hooks.onEnd);
+    if (gone) run.stop('disconnected');
     else response.setHeader('Claude-Run-Id', context.runId);
     if (source) {
       sendEventStream(response, source, settings, () => {
         stalled = true;
+        hooks.onError(
+          new ClaudeStreamError('interrupted', 'The client read nothing for stallTimeout.'),
+        );
       });
     }
-    const outcome = await run.outcome;
-    hooks.onEnd(outcome);
-    if (collected) sendJson(response, collected);
+    await ended;
+    if (collected) sendJson(response, collected, settings.stallTimeout);
   } catch (error) {
     // Nobody is left to read it: without this the process would go on alone.
     run?.stop('disconnected');
@@ -121,10 +133,8 @@ async function serve(
     }
     const message = settings.exposeErrors ? error.message : error.publicMessage;
     if (error.status === 503) response.setHeader('Retry-After', '5');
-    sendJson(response, {
-      status: error.status,
-      body: settings.format.errorBody(error.code, message),
-    });
+    const body = settings.format.errorBody(error.code, message);
+    sendJson(response, { status: error.status, body }, settings.stallTimeout);
   }
 }
 
@@ -132,15 +142,15 @@ async function readRequest(
   settings: Settings,
   request: Request,
 ): Promise<{ chat: ChatRequest; commandOptions: CommandOptions }> {
-  const overrides = settings.request && (await settings.request(request));
-  if (overrides === undefined) {
+  if (settings.request === undefined) {
     const chat = settings.format.read(request.body);
     return { chat: withOfferedModel(chat, settings), commandOptions: settings.command };
   }
-  const { command, body } = readOverrides(overrides);
+  const { command, body } = readOverrides(await settings.request(request));
   const { prompt, messages, ...rest } = isObject(request.body) ? request.body : {};
-  // The application's prompt replaces the client's, whichever of the two fields it came in.
-  const asked = 'prompt' in body || 'messages' in body ? {} : present({ prompt, messages });
+  // The application's prompt replaces the client's, whichever of the two fields it came in, and so does every field
+  // that it names, be it with `undefined`: a session that a user does not have must not be one that the client names.
+  const asked = 'prompt' in body || 'messages' in body ? {} : { prompt, messages };
   const chat = withOfferedModel(settings.format.read({ ...rest, ...asked, ...body }), settings);
   return {
     // What the application says itself needs no offer, and stands above the client's wish.
@@ -208,11 +218,17 @@ function shuttingDown(): ClaudeStreamError {
 }
 
 /** Errors after the spawn say `x-should-retry: false`, or the openai SDK would run Claude two more times. */
-function sendJson(response: Response, { status, body }: JsonResponse): void {
+function sendJson(
+  response: Response,
+  { status, body }: JsonResponse,
+  stallTimeout: number | false,
+): void {
   if (response.destroyed || response.headersSent) return;
   if (status >= 400 && response.hasHeader('Claude-Run-Id')) {
     response.setHeader('x-should-retry', 'false');
   }
+  // Node counts only a socket on which nothing moves, and sets its own timeout again after the response.
+  if (stallTimeout !== false) response.setTimeout(stallTimeout, () => response.destroy());
   response.status(status).json(body);
 }
 
@@ -229,7 +245,7 @@ function guardedHooks(hooks: Settings['hooks'], context: RunContext) {
     };
     try {
       const returned = call();
-      if (returned instanceof Promise) returned.catch(fail);
+      if (returned !== undefined) Promise.resolve(returned).catch(fail);
     } catch (cause) {
       fail(cause);
     }
@@ -239,12 +255,16 @@ function guardedHooks(hooks: Settings['hooks'], context: RunContext) {
     guarded(
       'onError',
       () => hooks.onError?.(error, context),
-      (cause) => process.emitWarning(`claude-stream: the hook onError failed: ${cause}`),
+      (cause) => process.emitWarning(`claude-stream: the hook onError failed: ${inspect(cause)}`),
     );
   };
   const run = (name: string, call: () => unknown) =>
     guarded(name, call, (cause) =>
-      report(new ClaudeStreamError('hook_failed', `The hook ${name} failed: ${cause}`, { cause })),
+      report(
+        new ClaudeStreamError('hook_failed', `The hook ${name} failed: ${inspect(cause)}`, {
+          cause,
+        }),
+      ),
     );
   const { onMessage } = hooks;
   return {
@@ -270,8 +290,4 @@ function operatorMessage(outcome: Exclude<Outcome, { status: 'success' }>): stri
 
 function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
-function present(fields: Record<string, unknown>): Record<string, unknown> {
-  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined));
 }

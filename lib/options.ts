@@ -331,9 +331,7 @@ export function readOverrides(overrides: RequestOverrides): {
     throw new ClaudeStreamError('invalid_option', 'The function "request" must return an object.');
   }
   check(overrides, { ...bodyChecks, ...commandChecks });
-  const body = Object.entries(overrides).filter(
-    ([name, value]) => Object.hasOwn(bodyChecks, name) && value !== undefined,
-  );
+  const body = Object.entries(overrides).filter(([name]) => Object.hasOwn(bodyChecks, name));
   return { command: commandOptionsOf(overrides), body: Object.fromEntries(body) };
 }
 

@@ -186,8 +186,8 @@ export class Run {
         // What a dead process left in the pipe (64 KiB) is read whatever the log holds.
         if (this.#log.full && !gone) this.#pauseReading();
       });
-      stdout.once('end', () => lines.end());
-      stdout.once('close', resolve);
+      // Follows the end, and comes without one when stdout is given up: the last line counts either way.
+      stdout.once('close', () => lines.end());
     });
     void process.exited.then(() => this.#resolveGone());
     // Nothing more will be said, so the process has no reason to stay.
@@ -252,19 +252,21 @@ export class Run {
     try {
       this.#observe(message);
       this.#encoder.message(message, line.text);
-      if (isResult(message)) this.#resultSeen(message);
     } catch (error) {
-      // A message of a shape that nobody has seen yet must not take the server down.
-      this.#stop(crash(`The message "${message.type}" could not be read: ${error}`));
+      // A field of a shape that nobody has seen yet costs its message, neither the run nor the server.
+      this.#invalidLines += 1;
+      debug('%s: the message "%s" could not be read: %o', this.id, message.type, error);
     }
     this.#options.onMessage(message);
+    if (isResult(message)) this.#resultSeen(message);
   }
 
   #observe(message: ClaudeMessage): void {
     this.#firstMessage ??= this.#elapsed();
     if (isStreamEvent(message)) {
-      if (message.event.type === 'content_block_delta') this.#firstToken ??= this.#elapsed();
-      if (message.parent_tool_use_id == null) this.#openTurn();
+      const { type } = message.event;
+      if (type === 'content_block_delta') this.#firstToken ??= this.#elapsed();
+      else if (type === 'message_start' && message.parent_tool_use_id == null) this.#openTurn();
       return;
     }
     if (isAssistant(message)) {

@@ -46,7 +46,11 @@ describe('the command', () => {
       command: 'claude',
       args: fixed,
       cwd: undefined,
-      env: { CLAUDE_CODE_EMIT_SESSION_STATE_EVENTS: '1', CLAUDE_STREAM_RUN_ID: 'run-1' },
+      env: {
+        CLAUDE_CODE_EMIT_SESSION_STATE_EVENTS: '1',
+        CLAUDE_CODE_DISABLE_FILE_MENTIONS: '1',
+        CLAUDE_STREAM_RUN_ID: 'run-1',
+      },
       stdin: '{"type":"user","message":{"role":"user","content":"hello"}}\n',
     });
   });
@@ -146,13 +150,13 @@ describe('the turn', () => {
   });
 });
 
+const text = (words: string) => ({ type: 'text', text: words });
+
 describe('a text that begins with a slash', () => {
   const image = {
     type: 'image',
     source: { type: 'base64', media_type: 'image/png', data: 'AA==' },
   };
-  const text = (words: string) => ({ type: 'text', text: words });
-
   test('stays text', () => {
     expect(content('/cost')).toBe('\n/cost');
   });
@@ -237,5 +241,29 @@ describe('the environment', () => {
     const name = 'CLAUDE_CODE_EMIT_SESSION_STATE_EVENTS';
     expect(command().env[name]).toBe('1');
     expect(command({ env: { [name]: '0' } }).env[name]).toBe('0');
+  });
+});
+
+describe('a text that mentions a file', () => {
+  test.each(['@/etc/passwd', 'see @../secret', 'a\n@"b c"', '(@x)', '看@x', 'a\u00a0@x'])(
+    'is text: %j',
+    (prompt) => {
+      expect(content(prompt)).toBe(prompt.replace('@', '\u2060@'));
+      expect(content([text('see'), text(prompt)])).toEqual([
+        text('see'),
+        text(prompt.replace('@', '\u2060@')),
+      ]);
+    },
+  );
+
+  test('is left alone where it is none: a mail address', () => {
+    expect(content('write to jo.doe+x@example.org')).toBe('write to jo.doe+x@example.org');
+  });
+
+  test('attaches the file with fileMentions', () => {
+    expect(content('@/etc/passwd', { fileMentions: true })).toBe('@/etc/passwd');
+    expect(command({ fileMentions: true }).env).not.toHaveProperty(
+      'CLAUDE_CODE_DISABLE_FILE_MENTIONS',
+    );
   });
 });

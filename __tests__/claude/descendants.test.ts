@@ -18,8 +18,8 @@ async function startFamily(name: 'stubborn' | 'orphan'): Promise<[FixtureProcess
   return [fixture, other];
 }
 
-async function descendantPids({ pid, variable }: FixtureProcess): Promise<number[]> {
-  return (await descendantsOf(pid, variable)).map((one) => one.pid);
+async function descendantPids({ pid, runId }: FixtureProcess): Promise<number[]> {
+  return (await descendantsOf(pid, runId)).map((one) => one.pid);
 }
 
 const { platform } = process;
@@ -44,19 +44,19 @@ describe('the descendants of a process', () => {
 
   test('include grandchildren', async () => {
     const [stubborn, tool] = await startFamily('stubborn');
-    const found = await descendantsOf(process.pid, 'NO_SUCH=variable');
+    const found = await descendantsOf(process.pid, 'no-such-run');
     expect(found.map(({ pid }) => pid)).toEqual(expect.arrayContaining([stubborn.pid, tool]));
   });
 
   test('include one whose parent has died, by the variable that it inherited', async () => {
     const [orphan, sleeper] = await startFamily('orphan');
     expect(await descendantPids(orphan)).toEqual([sleeper]);
-    expect(await descendantsOf(orphan.pid, 'CLAUDE_STREAM_RUN_ID=another')).toEqual([]);
+    expect(await descendantsOf(orphan.pid, 'another')).toEqual([]);
   });
 
   test('are found by the whole variable, not by its beginning', async () => {
     const [orphan] = await startFamily('orphan');
-    expect(await descendantsOf(orphan.pid, orphan.variable.slice(0, -1))).toEqual([]);
+    expect(await descendantsOf(orphan.pid, orphan.runId.slice(0, -1))).toEqual([]);
   });
 
   test('are still found when the process itself is gone', async () => {
@@ -77,13 +77,13 @@ describe('the descendants of a process', () => {
 describe('killing processes', () => {
   test('ends them, whatever signals they ignore', async () => {
     const [stubborn, tool] = await startFamily('stubborn');
-    await killProcesses(await descendantsOf(stubborn.pid, stubborn.variable));
+    await killProcesses(await descendantsOf(stubborn.pid, stubborn.runId));
     await gone(tool);
   });
 
   test('spares one that has only the pid of the one that was meant', async () => {
     const [stubborn, tool] = await startFamily('stubborn');
-    const [identity] = await descendantsOf(stubborn.pid, stubborn.variable);
+    const [identity] = await descendantsOf(stubborn.pid, stubborn.runId);
     const kill = jest.spyOn(process, 'kill');
     await killProcesses([{ pid: tool, startTime: `${identity?.startTime}1` }]);
     expect(kill).not.toHaveBeenCalled();
@@ -91,7 +91,7 @@ describe('killing processes', () => {
 
   test('does not mind that one is gone', async () => {
     const [stubborn, tool] = await startFamily('stubborn');
-    const found = await descendantsOf(stubborn.pid, stubborn.variable);
+    const found = await descendantsOf(stubborn.pid, stubborn.runId);
     killIfAlive(tool);
     await gone(tool);
     await killProcesses(found);
@@ -101,8 +101,8 @@ describe('killing processes', () => {
     const [one, toolOfOne] = await startFamily('stubborn');
     const [other, toolOfOther] = await startFamily('stubborn');
     const found = [
-      ...(await descendantsOf(one.pid, one.variable)),
-      ...(await descendantsOf(other.pid, other.variable)),
+      ...(await descendantsOf(one.pid, one.runId)),
+      ...(await descendantsOf(other.pid, other.runId)),
     ];
     const { kill } = process;
     jest.spyOn(process, 'kill').mockImplementation((pid, signal) => {
@@ -119,7 +119,7 @@ describe('without /proc', () => {
   test('ps tells the tree', async () => {
     const [stubborn, tool] = await startFamily('stubborn');
     setPlatform('darwin');
-    const found = await descendantsOf(stubborn.pid, stubborn.variable);
+    const found = await descendantsOf(stubborn.pid, stubborn.runId);
     expect(found.map(({ pid }) => pid)).toEqual([tool]);
     const kill = jest.spyOn(process, 'kill');
     await killProcesses([{ pid: tool, startTime: 'Thu Jan  1 00:00:00 1970' }]);

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { type CommandOptions, commandFor, RUN_ID_VARIABLE } from '../../lib/claude/command';
+import { type CommandOptions, commandFor } from '../../lib/claude/command';
 import { type Line, readLines } from '../../lib/claude/lines';
 import { type ClaudeMessage, isStreamEvent } from '../../lib/claude/messages';
 import { type ClaudeProcess, startProcess } from '../../lib/claude/process';
@@ -11,7 +11,6 @@ import { type ClaudeProcess, startProcess } from '../../lib/claude/process';
 export interface FixtureProcess extends ClaudeProcess {
   readonly runId: string;
   /** What all processes of the run carry in their environment. */
-  readonly variable: string;
   /** Every line so far. */
   readonly lines: readonly Line[];
   /** The first message that fits; rejects when stdout ends without one. */
@@ -76,7 +75,6 @@ export async function startFixture(
     });
   const fixture = Object.assign(process, {
     runId,
-    variable: `${RUN_ID_VARIABLE}=${runId}`,
     lines,
     ended,
     message,

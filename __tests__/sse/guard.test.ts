@@ -10,12 +10,15 @@ async function start(stallTimeout: number | false = false) {
   const exchange = await startExchange();
   exchange.client.pause();
   const onDrain = jest.fn();
+  const drained = new Promise<void>((resolve) => {
+    onDrain.mockImplementation(resolve);
+  });
   const onStall = jest.fn();
   const stalled = new Promise<void>((resolve) => {
     onStall.mockImplementation(resolve);
   });
   const writer = new GuardedWriter(exchange.response, stallTimeout, { onDrain, onStall });
-  return { ...exchange, writer, onDrain, onStall, stalled };
+  return { ...exchange, writer, onDrain, drained, onStall, stalled };
 }
 
 /** Writes more than Node and the kernel hold for a client. */
@@ -32,11 +35,11 @@ test('a client that keeps up is not blocked', async () => {
 });
 
 test('a client that does not read is blocked until it does', async () => {
-  const { writer, response, client, onDrain } = await start();
+  const { writer, client, onDrain, drained } = await start();
   fill(writer);
   expect(onDrain).not.toHaveBeenCalled();
   client.resume();
-  await once(response, 'drain');
+  await drained;
   expect(writer.blocked).toBe(false);
   expect(onDrain).toHaveBeenCalledTimes(1);
 });
@@ -50,17 +53,35 @@ test('a client that reads nothing for stallTimeout is given up on, once', async 
   expect(onStall).toHaveBeenCalledTimes(1);
 });
 
-test('a client that drains in time is not given up on', async () => {
-  const { writer, response, client, onStall } = await start(60_000);
-  const clear = jest.spyOn(globalThis, 'clearTimeout');
+test('a client that reads a long text slowly, but steadily, is not given up on', async () => {
+  const { writer, client, onStall, drained } = await start(400);
   fill(writer);
-  clear.mockClear();
-  client.resume();
-  await once(response, 'drain');
-  expect(clear).toHaveBeenCalledTimes(1);
+  const started = performance.now();
+  // About 30 MiB in 1.2 s: no longer pause than 50 ms, while the whole takes three times the stall timeout.
+  const sips = setInterval(() => client.read(1_300_000), 50);
+  await drained;
+  clearInterval(sips);
+  expect(performance.now() - started).toBeGreaterThan(800);
   expect(onStall).not.toHaveBeenCalled();
-  clear.mockRestore();
   writer.release();
+});
+
+test('a client that does not take the end of its answer is given up on', async () => {
+  const { writer, onStall, stalled } = await start(100);
+  writer.end();
+  await stalled;
+  expect(onStall).toHaveBeenCalledTimes(1);
+});
+
+test('the end waits for the rest of a long text, which arrives to the byte', async () => {
+  const { writer, response, client } = await start();
+  const text = '🌍é'.repeat(400_000);
+  writer.write(text);
+  writer.end();
+  expect(response.writableEnded).toBe(false);
+  client.resume();
+  await once(response, 'finish');
+  expect(Buffer.byteLength(text)).toBe(2_400_000);
 });
 
 test('without stallTimeout there is no clock', async () => {
@@ -88,11 +109,11 @@ describe('middleware that wraps write and forgets its answer', () => {
   });
 
   test('does not make a blocked client look free', async () => {
-    const { writer, response, client } = await start();
+    const { writer, response, client, drained } = await start();
     forgetAnswers(response);
     fill(writer);
     client.resume();
-    await once(response, 'drain');
+    await drained;
     expect(writer.blocked).toBe(false);
   });
 });

@@ -107,6 +107,8 @@ export function commandFor(
     env: {
       // Makes the CLI say when it has nothing left to do, which `result` alone does not mean.
       CLAUDE_CODE_EMIT_SESSION_STATE_EVENTS: '1',
+      // 2.1.330 honours it, 2.1.197 does not: the prompt is made plain text as well.
+      ...(options.fileMentions ? {} : { CLAUDE_CODE_DISABLE_FILE_MENTIONS: '1' }),
       ...environmentFor(serverEnvironment, options.env ?? {}),
       [RUN_ID_VARIABLE]: runId,
     },

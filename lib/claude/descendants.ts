@@ -1,7 +1,9 @@
 import { execFile } from 'node:child_process';
 import { readdir, readFile } from 'node:fs/promises';
+import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import createDebug from 'debug';
+import { RUN_ID_VARIABLE } from './command.js';
 
 const debug = createDebug('claude-stream:process');
 
@@ -13,57 +15,81 @@ export interface ProcessIdentity {
 
 interface ProcessRow extends ProcessIdentity {
   readonly parent: number;
+  /** The run that the process belongs to, as its environment says; unknown where there is no /proc. */
+  readonly runId: string | undefined;
 }
 
+/** Files of /proc that are read at once. A busy machine has thousands, and a server needs its descriptors. */
+const READERS = 16;
+
+/** How often, and after how many ms, a file is tried again when the server has no descriptor left. */
+const RETRIES = 50;
+const RETRY_PAUSE = 20;
+
 /**
- * Every process below `root`, `root` not included; without a `root`, those that `variable` tells.
+ * Every process of a run below `root`, `root` not included; without a `root`, those whose environment names the run.
  *
  * A tool of the CLI runs in a session and process group of its own, so only the tree tells what belongs to a run;
- * and the tree forgets a process whose parent has died. On Linux such a process is still found by `variable`, an
- * environment entry (`NAME=value`) that all processes of a run inherit. Elsewhere `ps` gives the tree alone.
+ * and the tree forgets a process whose parent has died. On Linux such a process is still found by its environment,
+ * which all processes of a run inherit. Elsewhere `ps` gives the tree alone.
  */
 export async function descendantsOf(
   root: number | undefined,
-  variable: string,
+  runId: string,
 ): Promise<ProcessIdentity[]> {
-  const rows = await processRows();
-  const family = new Set(root === undefined ? [] : [root]);
-  const byParent = new Map<number, ProcessRow[]>();
+  const rows = await processTable();
+  const children = new Map<number, ProcessRow[]>();
   for (const row of rows) {
-    const siblings = byParent.get(row.parent);
+    const siblings = children.get(row.parent);
     if (siblings) siblings.push(row);
-    else byParent.set(row.parent, [row]);
+    else children.set(row.parent, [row]);
   }
+  const family = new Set(rows.filter((row) => row.runId === runId).map(({ pid }) => pid));
+  if (root !== undefined) family.add(root);
   for (const pid of family) {
-    for (const child of byParent.get(pid) ?? []) family.add(child.pid);
-  }
-  if (process.platform === 'linux') {
-    await Promise.all(
-      rows.map(async ({ pid }) => {
-        if (!family.has(pid) && (await hasVariable(pid, variable))) family.add(pid);
-      }),
-    );
+    for (const child of children.get(pid) ?? []) family.add(child.pid);
   }
   return rows.filter(({ pid }) => pid !== root && family.has(pid));
 }
 
 /** Kills those of `processes` that are still the processes they were. */
-export async function killProcesses(processes: Iterable<ProcessIdentity>): Promise<void> {
-  const rows = await processRows();
-  const startTimes = new Map(rows.map(({ pid, startTime }) => [pid, startTime]));
+export async function killProcesses(processes: readonly ProcessIdentity[]): Promise<void> {
+  if (processes.length === 0) return;
+  const startTimes = new Map((await processTable()).map(({ pid, startTime }) => [pid, startTime]));
   for (const { pid, startTime } of processes) {
     if (startTimes.get(pid) !== startTime) continue;
     try {
       process.kill(pid, 'SIGKILL');
     } catch (error) {
       // Gone meanwhile, or another user's (sudo); neither may save the others.
-      debug('%d: %o', pid, error);
+      debug('%d could not be killed: %o', pid, error);
     }
   }
 }
 
-/** The process table; empty where there is none (Windows): then nothing but the CLI itself can be ended. */
-async function processRows(): Promise<ProcessRow[]> {
+let running: Promise<ProcessRow[]> | undefined;
+let next: Promise<ProcessRow[]> | undefined;
+
+/**
+ * The process table as it is now or will be in a moment. Sixty clients that leave at once share a reading, but never
+ * one that had begun before they asked: it might not have what they look for.
+ */
+function processTable(): Promise<ProcessRow[]> {
+  if (running === undefined) {
+    running = readProcessTable().finally(() => {
+      running = undefined;
+    });
+    return running;
+  }
+  next ??= running.then(() => {
+    next = undefined;
+    return processTable();
+  });
+  return next;
+}
+
+/** Empty where there is no process table: then the ladder has only the CLI itself to go by. */
+async function readProcessTable(): Promise<ProcessRow[]> {
   try {
     return process.platform === 'linux' ? await procRows() : await psRows();
   } catch (error) {
@@ -74,8 +100,15 @@ async function processRows(): Promise<ProcessRow[]> {
 
 async function procRows(): Promise<ProcessRow[]> {
   const names = (await readdir('/proc')).filter((name) => /^\d+$/.test(name));
-  const rows = await Promise.all(names.map(procRow));
-  return rows.filter((row) => row !== undefined);
+  const rows: ProcessRow[] = [];
+  const read = async () => {
+    for (let name = names.pop(); name !== undefined; name = names.pop()) {
+      const row = await procRow(name);
+      if (row) rows.push(row);
+    }
+  };
+  await Promise.all(Array.from({ length: READERS }, read));
+  return rows;
 }
 
 async function procRow(name: string): Promise<ProcessRow | undefined> {
@@ -86,21 +119,29 @@ async function procRow(name: string): Promise<ProcessRow | undefined> {
   const startTime = fields[19];
   // A zombie is dead; it only waits for its parent to ask how it died.
   if (startTime === undefined || state === 'Z') return undefined;
-  return { pid: Number(name), parent: Number(parent), startTime };
-}
-
-async function hasVariable(pid: number, variable: string): Promise<boolean> {
-  const environment = await readOrNothing(`/proc/${pid}/environ`);
-  return environment.split('\0').includes(variable);
+  const environment = await readOrNothing(`/proc/${name}/environ`);
+  const variable = environment.split('\0').find((entry) => entry.startsWith(`${RUN_ID_VARIABLE}=`));
+  return {
+    pid: Number(name),
+    parent: Number(parent),
+    startTime,
+    runId: variable?.slice(RUN_ID_VARIABLE.length + 1),
+  };
 }
 
 /** Empty when the process has ended meanwhile or belongs to another user. */
 async function readOrNothing(path: string): Promise<string> {
-  try {
-    return await readFile(path, 'latin1');
-  } catch {
-    return '';
+  for (let attempt = 0; attempt < RETRIES; attempt++) {
+    try {
+      return await readFile(path, 'latin1');
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      if (code !== 'EMFILE' && code !== 'ENFILE') return '';
+      await delay(RETRY_PAUSE);
+    }
   }
+  debug('%s could not be read: no file descriptor left', path);
+  return '';
 }
 
 async function psRows(): Promise<ProcessRow[]> {
@@ -108,6 +149,6 @@ async function psRows(): Promise<ProcessRow[]> {
   return stdout.split('\n').flatMap((line) => {
     const [, pid, parent, state, startTime] = /^\s*(\d+)\s+(\d+)\s+(\S+)\s+(.+)$/.exec(line) ?? [];
     if (startTime === undefined || state?.startsWith('Z')) return [];
-    return [{ pid: Number(pid), parent: Number(parent), startTime }];
+    return [{ pid: Number(pid), parent: Number(parent), startTime, runId: undefined }];
   });
 }

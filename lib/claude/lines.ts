@@ -91,12 +91,16 @@ export function readLines(
 
 /** `undefined` is skipped by split2, which is how blank lines disappear. */
 function parseLine(text: string): Line | undefined {
-  try {
-    const value: unknown = JSON.parse(text);
-    if (isMessage(value)) return { kind: 'message', message: value, text };
-  } catch {
-    // Reported as a value below.
+  const start = text.trimStart();
+  if (start === '') return undefined;
+  // A throw of JSON.parse costs microseconds: megabytes of short junk lines would block the event loop for seconds.
+  if (start.startsWith('{')) {
+    try {
+      const value: unknown = JSON.parse(text);
+      if (isMessage(value)) return { kind: 'message', message: value, text };
+    } catch {
+      // Reported as a value below.
+    }
   }
-  if (text.trim() === '') return undefined;
   return { kind: 'invalid', reason: 'not_json', text: text.slice(0, KEPT_OF_INVALID) };
 }

@@ -1,6 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import createDebug from 'debug';
-import { RUN_ID_VARIABLE } from './command.js';
 import { descendantsOf, killProcesses, type ProcessIdentity } from './descendants.js';
 import type { ClaudeProcess } from './process.js';
 
@@ -26,12 +25,11 @@ const SURVIVOR_PAUSE = 20;
  * of pid 1, so the descendants are listed before each rung and killed after the last.
  */
 export async function shutdown(process: ClaudeProcess, runId: string): Promise<void> {
-  const variable = `${RUN_ID_VARIABLE}=${runId}`;
   const descendants = new Map<string, ProcessIdentity>();
   const list = async () => {
     // The pid of a process that has exited may be another's by now.
     const root = process.exit === undefined ? process.pid : undefined;
-    const found = await descendantsOf(root, variable);
+    const found = await descendantsOf(root, runId);
     for (const one of found) descendants.set(`${one.pid} ${one.startTime}`, one);
     return found;
   };
@@ -56,7 +54,7 @@ export async function shutdown(process: ClaudeProcess, runId: string): Promise<v
     await exitWithin(process, grace);
   }
   for (let round = 0; round < SURVIVOR_ROUNDS; round++) {
-    await killProcesses(descendants.values());
+    await killProcesses([...descendants.values()]);
     if ((await list()).length === 0) return;
     await delay(SURVIVOR_PAUSE);
   }

@@ -186,6 +186,7 @@ function isBase64Source(source: unknown): boolean {
   return (
     type === 'base64' &&
     typeof data === 'string' &&
+    typeof media_type === 'string' &&
     IMAGE_DATA_URL.test(`data:${media_type};base64,${data}`)
   );
 }
