@@ -203,6 +203,7 @@ describe('a run that fails', () => {
   it.each([
     [{ SIGNAL: 'SIGKILL' }, { signal: 'SIGKILL', exitCode: null }],
     [{}, { signal: null, exitCode: 0 }],
+    [{ AGENT: '1' }, { signal: null, exitCode: 0 }],
   ])('keeps what was said before the process died %o', async (env, exit) => {
     server = await startChatServer('half-answer', {}, env);
     const { text } = await post(server.url, { prompt: 'hi' });

@@ -365,7 +365,11 @@ export class Run {
   #ending(process: ClaudeProcess): Ending {
     // An interrupted turn has a result too: it says that it was interrupted, but not why.
     if (this.#stopped) return this.#stopped;
-    if (this.#result && !this.#turnOpen) return endingOf(this.#result, this.#apiError);
+    if (this.#result && !this.#turnOpen) {
+      const ending = endingOf(this.#result, this.#apiError);
+      // A subagent that never reported leaves the answer unfinished, whatever the last turn said.
+      if (ending.status !== 'success' || this.#answered) return ending;
+    }
     return crash(exitDetail(process));
   }
 
@@ -400,5 +404,5 @@ export class Run {
 function exitDetail({ exit, stderrTail }: ClaudeProcess): string {
   const how = exit?.signal ? `was killed by ${exit.signal}` : `exited with code ${exit?.code}`;
   const reason = stderrTail.trim();
-  return `The process ${how} without a result.${reason === '' ? '' : ` Its stderr ends:\n${reason}`}`;
+  return `The process ${how} before its answer was complete.${reason === '' ? '' : ` Its stderr ends:\n${reason}`}`;
 }
