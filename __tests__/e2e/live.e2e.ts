@@ -9,7 +9,7 @@ const ticks = 30;
 const limit = 50;
 
 // A machine that is busy with something else delays a tick now and then; a stream that is held delays them always.
-jest.retryTimes(2);
+jest.retryTimes(1, { logErrorsBeforeRetry: true });
 
 /** How late each tick is: it says itself when it was written, on the same clock. */
 class Latencies {
