@@ -317,16 +317,23 @@ describe('a wrong set-up', () => {
       onError: ({ code }) => void codes.push(code),
       onStart: () => void codes.push('started'),
     });
+    const listeners: number[] = [];
     const app = express().post(
       '/chat',
-      (_req, res, next) => {
+      (req, res, next) => {
         res.send('already answered');
-        next();
+        listeners.push(req.socket.listenerCount('close'));
+        res.once('finish', () => {
+          next();
+          listeners.push(req.socket.listenerCount('close'));
+        });
       },
       handler,
     );
     await request(app).post('/chat').expect(200, 'already answered');
     expect(codes).toEqual(['response_already_sent']);
+    // The connection lives on, and must not collect a listener with every such request.
+    expect(listeners[1]).toBeLessThanOrEqual(listeners[0] ?? 0);
   });
 });
 

@@ -62,13 +62,13 @@ async function serve(
     run?.stop(stalled ? 'stalled' : 'disconnected');
   };
   response.once('close', leave);
-  // The response to a pipelined request has no socket yet, and no 'close' either when its client leaves.
-  if (response.socket === null) request.socket.once('close', leave);
 
   const context: RunContext = { runId: createRunId(), request };
   const hooks = guardedHooks(settings.hooks, context);
   try {
     refuseIfSent(response);
+    // The response to a pipelined request has no socket yet, and no 'close' either when its client leaves.
+    if (response.socket === null) request.socket.once('close', leave);
     if (isReconnection(request)) {
       response.status(204).end();
       return;
