@@ -8,7 +8,7 @@ it.each([
   ['Read', { file_path: '/home/user/project/notes.md' }, 'notes.md'],
   ['NotebookEdit', { notebook_path: '/srv/plot.ipynb', new_source: 'x' }, 'plot.ipynb'],
   ['Bash', { command: 'npm test', description: 'Run the tests' }, 'npm test'],
-  ['Grep', { pattern: 'TODO', path: '/srv' }, 'TODO'],
+  ['Grep', { pattern: 'needle', path: '/srv' }, 'needle'],
   ['WebSearch', { query: 'event streams' }, 'event streams'],
   ['WebFetch', { url: 'https://example.com', prompt: 'Sum up' }, 'https://example.com'],
   ['Agent', { prompt: 'Read all', description: 'Look at notes' }, 'Look at notes'],
