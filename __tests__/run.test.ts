@@ -297,19 +297,11 @@ describe('a client that leaves', () => {
     expect(await server.nextOutcome()).toMatchObject({ reason: 'disconnected' });
   });
 
-  it('leaves nothing of a process that ignores every signal but SIGKILL', async () => {
-    server = await startChatServer('stubborn');
-    const response = await open(server.url, { prompt: 'hi' });
-    let text = '';
-    for await (const chunk of response) {
-      text += chunk;
-      if (textOf(text) !== '') break;
-    }
-    await allGone(JSON.parse(textOf(text)), 8_000);
-  });
-
-  it('leaves nothing of a process that left the family', async () => {
-    server = await startChatServer('orphan');
+  it.each([
+    ['ignores every signal but SIGKILL', 'stubborn'],
+    ['left the family', 'orphan'],
+  ])('leaves nothing of a process that %s', async (_what, name) => {
+    server = await startChatServer(name);
     const response = await open(server.url, { prompt: 'hi' });
     let text = '';
     for await (const chunk of response) {

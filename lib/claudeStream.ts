@@ -58,17 +58,22 @@ async function serve(
   let run: Run | undefined;
   const leave = () => {
     gone = true;
-    request.socket.off('close', leave);
+    request.socket.off('close', abandon);
     run?.stop(stalled ? 'stalled' : 'disconnected');
   };
   response.once('close', leave);
+  // The response to a pipelined request has no socket until its turn comes, and Node tells it of no 'close' before.
+  const abandon = () => {
+    if (response.socket !== null) return;
+    response.destroy();
+    response.emit('close');
+  };
 
   const context: RunContext = { runId: createRunId(), request };
   const hooks = guardedHooks(settings.hooks, context);
   try {
     refuseIfSent(response);
-    // The response to a pipelined request has no socket yet, and no 'close' either when its client leaves.
-    if (response.socket === null) request.socket.once('close', leave);
+    if (response.socket === null) request.socket.once('close', abandon);
     if (isReconnection(request)) {
       response.status(204).end();
       return;

@@ -64,7 +64,6 @@ export function createRunId(): string {
  */
 export class Run {
   readonly id: string;
-  readonly startedAt = Date.now();
   /** Settles when the answer is complete, or will never be. Never rejects. */
   readonly outcome: Promise<Outcome>;
   /** Settles when nothing of the run is alive any more. Never rejects. */

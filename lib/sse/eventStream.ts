@@ -57,13 +57,10 @@ export function sendEventStream(
   writer.write(KEEP_ALIVE_COMMENT);
   const keepAlive =
     options.keepAlive === false ? undefined : new KeepAlive(writer, options.keepAlive);
-  const release = () => {
-    keepAlive?.stop();
-    writer.release();
-  };
 
   response.once('close', () => {
-    release();
+    keepAlive?.stop();
+    writer.release();
     source.destroy();
   });
   response.on('error', (error) => debug('response: %o', error));

@@ -69,7 +69,7 @@ export class FrameLog {
     this.#readers.add(reader);
     reader.once('close', () => {
       this.#readers.delete(reader);
-      this.#trim();
+      this.trim();
     });
     return reader;
   }
@@ -84,12 +84,8 @@ export class FrameLog {
     return { text, next: this.#first + index };
   }
 
-  /** Called by a reader that has moved on. */
-  advanced(): void {
-    this.#trim();
-  }
-
-  #trim(): void {
+  /** Lets go of what every reader has read; called by a reader that has moved on or left. */
+  trim(): void {
     let next = this.#first + this.#frames.length;
     for (const reader of this.#readers) next = Math.min(next, reader.next);
     const passed = next - this.#first;
@@ -145,6 +141,6 @@ class FrameReader extends Readable {
     }
     this.next = taken.next;
     this.push(taken.text, 'utf8');
-    this.#log.advanced();
+    this.#log.trim();
   }
 }
