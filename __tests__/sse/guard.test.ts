@@ -85,6 +85,41 @@ test('the end waits for the rest of a long text, which arrives to the byte', asy
   expect(arrived === text).toBe(true);
 });
 
+describe('a long text', () => {
+  const LONGEST = 2 ** 16;
+
+  /** The slices in which a client that keeps up gets it. */
+  async function slicesOf(text: string): Promise<string[]> {
+    const { writer, response } = await start();
+    const slices: string[] = [];
+    response.write = ((slice: string) => slices.push(slice) > 0) as ServerResponse['write'];
+    writer.write(text);
+    return slices;
+  }
+
+  const frame = (length: number) => `data: ${'x'.repeat(length - 8)}\n\n`;
+
+  test('goes out in slices that end where a frame ends', async () => {
+    const frames = [10, 40_000, 30_000, LONGEST - 30_000, 20, LONGEST, 10].map(frame);
+    const slices = await slicesOf(frames.join(''));
+    expect(slices.map(({ length }) => length)).toEqual([40_010, LONGEST, 20, LONGEST, 10]);
+    for (const slice of slices) expect(slice.endsWith('\n\n')).toBe(true);
+    expect(slices.join('') === frames.join('')).toBe(true);
+  });
+
+  test('is cut within a frame only when that is longer than a slice', async () => {
+    const frames = [10, 2 * LONGEST + 5, 10].map(frame);
+    const slices = await slicesOf(frames.join(''));
+    expect(slices.map(({ length }) => length)).toEqual([10, LONGEST, LONGEST, 15]);
+    expect(slices.join('') === frames.join('')).toBe(true);
+  });
+
+  test('of one slice is not cut', async () => {
+    const text = frame(10).repeat(6_000);
+    expect(await slicesOf(text)).toEqual([text]);
+  });
+});
+
 test('without stallTimeout there is no clock', async () => {
   const { writer } = await start(false);
   const set = jest.spyOn(globalThis, 'setTimeout');

@@ -102,9 +102,14 @@ export class GuardedWriter {
   };
 }
 
-/** The first characters of a text; a surrogate pair is not cut, since each slice is turned into bytes by itself. */
+/**
+ * The first frames of a text, or the first characters of a frame that is longer than a slice; a surrogate pair is not
+ * cut, since each slice is turned into bytes by itself.
+ */
 function firstSlice(text: string): string {
   if (text.length <= LONGEST_SLICE) return text;
+  const frameEnd = text.lastIndexOf('\n\n', LONGEST_SLICE - 2);
+  if (frameEnd !== -1) return text.slice(0, frameEnd + 2);
   const last = text.charCodeAt(LONGEST_SLICE - 1);
   return text.slice(0, last >= 0xd800 && last <= 0xdbff ? LONGEST_SLICE - 1 : LONGEST_SLICE);
 }
