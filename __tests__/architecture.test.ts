@@ -8,13 +8,16 @@ import { parseSync } from '@swc/core';
  */
 const order = [
   ['index'],
-  ['claudeStream'],
-  ['options', 'runs'],
+  ['claudeStream', 'openaiRouter'],
+  ['authorization', 'chat'],
+  ['readRequest', 'hooks'],
+  ['options'],
+  ['conversations/', 'models', 'runs'],
   ['run'],
   ['deadlines'],
   ['formats/'],
   ['outcome'],
-  ['claude/', 'sse/'],
+  ['claude/', 'sse/', 'stores/'],
   ['errors'],
 ];
 
@@ -156,8 +159,29 @@ test('built-in modules are named as such, and packages are the declared ones', (
   expect(list(packages.filter(({ to }) => !declared.includes(to)))).toEqual([]);
 });
 
-test('Express is known by its types only', () => {
-  expect(list(imports.filter(({ to, typeOnly }) => to === 'express' && !typeOnly))).toEqual([]);
+test('Express is known by its types only, but for the router', () => {
+  const users = imports.filter(({ to, typeOnly }) => to === 'express' && !typeOnly);
+  expect(list(users)).toEqual(['openaiRouter imports express']);
+});
+
+test('a format has a folder of its own or is one file, and knows nothing of the others', () => {
+  const formatOf = (name: string) => name.split('/').at(name.split('/').length > 2 ? 1 : -1);
+  const formats = ['claude', 'openai'];
+  const wrong = inner.filter(
+    ({ from, to }) =>
+      roomOf(from) === 'formats/' &&
+      roomOf(to) === 'formats/' &&
+      formatOf(from) !== formatOf(to) &&
+      formats.includes(formatOf(to) ?? ''),
+  );
+  expect(list(wrong)).toEqual([]);
+  expect([...sources.keys()].filter((name) => name.startsWith('formats/openai/'))).not.toEqual([]);
+});
+
+test('what is below the chat knows no request and no response of Express', () => {
+  const users = imports.filter(({ to }) => to === 'express').map(({ from }) => from);
+  const known = ['authorization', 'chat', 'claudeStream', 'openaiRouter', 'options', 'readRequest'];
+  expect([...new Set(users)].filter((name) => !known.includes(name))).toEqual([]);
 });
 
 test('every file is named after what it is', () => {

@@ -52,6 +52,30 @@ describe('a request', () => {
     ]);
   });
 
+  it('sends its system messages over stdin, however long they are and whatever they hold', async () => {
+    const content = `--version a\0b ${'x'.repeat(500_000)}`;
+    const messages = [
+      { role: 'system', content },
+      { role: 'user', content: 'hi' },
+    ];
+    const { args, setup, message } = await commandFor({ appendSystemPrompt: 'A' }, { messages });
+    expect(setup).toEqual({
+      subtype: 'initialize',
+      appendSystemPrompt: `A\n\n${content}`,
+      systemPromptSnapshot: false,
+    });
+    expect(message.message.content).toBe('hi');
+    expect(args).toHaveLength(5);
+  });
+
+  it('may choose a model by a name of the application’s own', async () => {
+    const { args } = await commandFor(
+      { models: { 'gpt-4o': 'sonnet' } },
+      { prompt: 'hi', model: 'gpt-4o' },
+    );
+    expect(args).toContain('--model=sonnet');
+  });
+
   it('may choose a model that is offered, the effort and a session', async () => {
     const session = '0b5a3c1e-0000-4000-8000-000000000000';
     const body = { prompt: 'hi', model: 'opus', effort: 'high', session };
@@ -231,21 +255,15 @@ describe('a wrong request', () => {
     expect(body.error.code).toBe('prompt_too_large');
   });
 
-  it.each([
-    ['with a NUL', 'a\0b', 400, 'invalid_messages'],
-    ['too long to be an argument', 'x'.repeat(110_000), 413, 'prompt_too_large'],
-  ])(
-    'has a system message %s: that is not the server’s fault',
-    async (_what, content, status, code) => {
-      const app = appWith({}, express.json({ limit: '1mb' }));
-      const messages = [
-        { role: 'system', content },
-        { role: 'user', content: 'hi' },
-      ];
-      const { body } = await request(app).post('/chat').send({ messages }).expect(status);
-      expect(body.error.code).toBe(code);
-    },
-  );
+  it('counts its system messages into maxPromptBytes', async () => {
+    const app = appWith({ maxPromptBytes: 1_000 });
+    const messages = [
+      { role: 'system', content: 'x'.repeat(1_000) },
+      { role: 'user', content: 'hi' },
+    ];
+    const { body } = await request(app).post('/chat').send({ messages }).expect(413);
+    expect(body.error.code).toBe('prompt_too_large');
+  });
 
   it('for the headers alone starts no process', async () => {
     const handler = claudeStream({ command: fixture('mute'), request: () => ({ prompt: 'hi' }) });
@@ -273,7 +291,7 @@ describe('a wrong set-up', () => {
     ['no command', { command: 'not-there' }, 500, 'command_not_found', 'npm install -g'],
     ['no directory', { cwd: '/not/there' }, 500, 'cwd_not_found', '/not/there'],
     ['not executable', { command: __filename }, 503, 'spawn_failed', 'EACCES'],
-    ['too long', { systemPrompt: 'x'.repeat(200_000) }, 503, 'spawn_failed', '128 KiB'],
+    ['too long', { allowedTools: ['x'.repeat(200_000)] }, 503, 'spawn_failed', '128 KiB'],
   ])(
     '%s: only the operator is told what and where',
     async (_name, options, status, code, message) => {
@@ -364,6 +382,74 @@ describe('a stream', () => {
     const app = express4().use(express4.json()).post('/chat', handler);
     const { text } = await request(app).post('/chat').send({ prompt: 'hi' }).expect(200);
     expect(outcomeOf(text).status).toBe('success');
+  });
+});
+
+describe('canUseTool', () => {
+  const asked = { subtype: 'can_use_tool', tool_name: 'Bash', input: { command: 'ls' } };
+  const ASKED = JSON.stringify([asked]);
+  const answers = async (options: ClaudeStreamOptions) => {
+    server = await startChatServer('permission', options, { ASKED });
+    return JSON.parse(textOf((await post(server.url, { prompt: 'hi' })).text));
+  };
+
+  it('is asked with the run and the request, and its answer reaches the CLI', async () => {
+    const seen: unknown[] = [];
+    const [answer] = await answers({
+      canUseTool: ({ toolName, input }, { runId, request: { path }, signal }) => {
+        seen.push([toolName, input, runId.length, path, signal.aborted]);
+        return { behavior: 'allow', updatedInput: { command: 'pwd' } };
+      },
+    });
+    expect(seen).toEqual([['Bash', { command: 'ls' }, 22, '/chat', false]]);
+    expect(answer.response).toEqual({ behavior: 'allow', updatedInput: { command: 'pwd' } });
+  });
+
+  it('that fails denies, is reported by its name, and tells the client nothing', async () => {
+    const [answer] = await answers({
+      canUseTool: () => Promise.reject(new Error('/secret/place')),
+    });
+    expect(answer.response).toEqual({
+      behavior: 'deny',
+      message: 'The permission could not be asked for.',
+    });
+    expect(server?.errors).toEqual([
+      { code: 'hook_failed', message: expect.stringContaining('"canUseTool" failed') },
+    ]);
+  });
+
+  it('alone makes the CLI ask', async () => {
+    const flag = '--permission-prompt-tool=stdio';
+    const { args } = await commandFor(
+      { canUseTool: () => ({ behavior: 'deny' }) },
+      { prompt: 'hi' },
+    );
+    expect(args).toContain(flag);
+    await server?.close();
+    expect((await commandFor({}, { prompt: 'hi' })).args).not.toContain(flag);
+  });
+
+  it('is told by its signal that the client has left', async () => {
+    let ask: (signal: AbortSignal) => void = () => undefined;
+    const question = new Promise<AbortSignal>((resolve) => {
+      ask = resolve;
+    });
+    server = await startChatServer(
+      'permission',
+      {
+        canUseTool: (_request, { signal }) => {
+          ask(signal);
+          return new Promise(() => undefined);
+        },
+      },
+      { ASKED },
+    );
+    const response = await open(server.url, { prompt: 'hi' });
+    const signal = await question;
+    const aborted = once(signal, 'abort');
+    response.destroy();
+    await aborted;
+    await allGone(server.pids, 3_000);
   });
 });
 

@@ -8,7 +8,13 @@ afterEach(() => {
   jest.useRealTimers();
 });
 
-const off: DeadlineOptions = { firstMessage: false, idle: false, total: false, background: false };
+const off: DeadlineOptions = {
+  firstMessage: false,
+  idle: false,
+  total: false,
+  background: false,
+  permission: false,
+};
 
 /** The deadline that has passed, if one has. */
 function passed({ signal }: Deadlines): unknown {
@@ -64,13 +70,37 @@ describe('silence', () => {
   test('does not count while the process is not read', () => {
     const deadlines = new Deadlines({ ...off, idle: 100 });
     speak(deadlines, 50, 1);
-    deadlines.pause();
+    deadlines.pause('not_read');
     jest.advanceTimersByTime(10_000);
     expect(passed(deadlines)).toBeUndefined();
-    deadlines.resume();
+    deadlines.resume('not_read');
     jest.advanceTimersByTime(98);
     expect(passed(deadlines)).toBeUndefined();
     jest.advanceTimersByTime(102);
+    expect(passed(deadlines)).toBe('idle');
+  });
+
+  test('does not count while any of two reasons holds', () => {
+    const deadlines = new Deadlines({ ...off, idle: 100 });
+    speak(deadlines, 50, 1);
+    deadlines.pause('not_read');
+    deadlines.pause('permission');
+    deadlines.resume('not_read');
+    jest.advanceTimersByTime(10_000);
+    expect(passed(deadlines)).toBeUndefined();
+    deadlines.resume('permission');
+    jest.advanceTimersByTime(98);
+    expect(passed(deadlines)).toBeUndefined();
+    jest.advanceTimersByTime(102);
+    expect(passed(deadlines)).toBe('idle');
+  });
+
+  test('is not forgiven by the end of a pause that never was', () => {
+    const deadlines = new Deadlines({ ...off, idle: 100 });
+    speak(deadlines, 50, 1);
+    jest.advanceTimersByTime(90);
+    deadlines.resume('permission');
+    jest.advanceTimersByTime(10);
     expect(passed(deadlines)).toBe('idle');
   });
 
@@ -95,7 +125,7 @@ describe('the whole run', () => {
 
   test('has to end in time, also while the process is not read', () => {
     const deadlines = new Deadlines({ ...off, total: 500 });
-    deadlines.pause();
+    deadlines.pause('not_read');
     jest.advanceTimersByTime(500);
     expect(passed(deadlines)).toBe('total');
   });

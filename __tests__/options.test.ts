@@ -1,14 +1,19 @@
 import { claudeStream } from '../lib/claudeStream';
 import { ClaudeStreamError } from '../lib/errors';
 import { claude } from '../lib/formats/claude';
-import { openai } from '../lib/formats/openai';
+import { openai } from '../lib/formats/openai/openai';
+import { openaiRouter } from '../lib/openaiRouter';
 import {
   type ClaudeStreamOptions,
+  type OpenAIRouterOptions,
   optionNames,
   type RequestOverrides,
   readOptions,
   readOverrides,
+  readRouterOptions,
+  routerOptionNames,
 } from '../lib/options';
+import { memoryStore } from '../lib/stores/memoryStore';
 
 /** What the middleware says of options that a type checker would not have let through. */
 function complaint(options: unknown): string {
@@ -33,10 +38,19 @@ describe('without options', () => {
       format: claude,
       command: {},
       request: undefined,
-      models: undefined,
-      maxPromptBytes: 10_485_760,
+      models: 'none',
+      taskModel: 'haiku',
+      sessions: undefined,
+      canUseTool: undefined,
+      maxPromptBytes: 33_554_432,
       keepAlive: 15_000,
-      deadlines: { firstMessage: 60_000, idle: 600_000, total: 1_800_000, background: 60_000 },
+      deadlines: {
+        firstMessage: 60_000,
+        idle: 600_000,
+        total: 1_800_000,
+        background: 60_000,
+        permission: 300_000,
+      },
       exitGrace: 2_000,
       stallTimeout: 60_000,
       highWaterMark: 65_536,
@@ -71,17 +85,29 @@ describe('options', () => {
     expect(readOptions({ format: 'openai' }).format).toBe(openai);
   });
 
+  test('false turns the model for tasks off', () => {
+    expect(readOptions({ taskModel: false }).taskModel).toBe(false);
+    expect(readRouterOptions({ taskModel: false }).taskModel).toBe(false);
+  });
+
   test('false turns a clock off', () => {
     expect(readOptions({ keepAlive: false, stallTimeout: false, timeout: false })).toMatchObject({
       keepAlive: false,
       stallTimeout: false,
-      deadlines: { firstMessage: false, idle: false, total: false, background: false },
+      deadlines: {
+        firstMessage: false,
+        idle: false,
+        total: false,
+        background: false,
+        permission: false,
+      },
     });
     expect(readOptions({ timeout: { idle: false, total: 5 } }).deadlines).toEqual({
       firstMessage: 60_000,
       idle: false,
       total: 5,
       background: 60_000,
+      permission: 300_000,
     });
   });
 
@@ -95,6 +121,7 @@ describe('options', () => {
       fallbackModel: ['sonnet'],
       systemPrompt: 'a',
       appendSystemPrompt: '',
+      systemMessages: 'replace',
       tools: ['Bash'],
       allowedTools: ['Bash'],
       disallowedTools: ['Bash'],
@@ -112,6 +139,11 @@ describe('options', () => {
       format: 'openai',
       request: () => ({}),
       models: ['opus'],
+      taskModel: 'opus',
+      sessions: 'auto',
+      sessionHeader: 'X-Chat',
+      store: memoryStore(),
+      canUseTool: () => ({ behavior: 'deny' }),
       maxPromptBytes: 1,
       keepAlive: 1,
       timeout: {},
@@ -158,7 +190,27 @@ describe('a wrong value is refused at creation and the message says what is expe
     [{ format: 'sse' }, `"format" must be one of 'claude', 'openai'.`],
     [{ format: 'toString' }, `"format" must be one of 'claude', 'openai'.`],
     [{ request: {} }, '"request" must be a function.'],
-    [{ models: 'opus' }, '"models" must be an array of strings.'],
+    [
+      { models: 'opus' },
+      '"models" must be an array of at least one model, or an object of models by the names that clients use.',
+    ],
+    [{ systemMessages: 'drop' }, `"systemMessages" must be one of 'append', 'replace'.`],
+    [{ taskModel: '' }, '"taskModel" must be a string that is not empty, or false.'],
+    [{ taskModel: true }, '"taskModel" must be a string that is not empty, or false.'],
+    [{ sessions: true }, `"sessions" must be one of 'auto', 'off'.`],
+    [{ sessionHeader: 'X Chat' }, '"sessionHeader" must be the name of a header.'],
+    [{ store: {} }, '"store" must be a store, such as memoryStore().'],
+    [{ store: memoryStore }, '"store" must be a store, such as memoryStore().'],
+    [{ store: new Map() }, '"store" must be a store, such as memoryStore().'],
+    [
+      { store: { sessions: { get() {}, set() {} } } },
+      '"store" must be a store, such as memoryStore().',
+    ],
+    [{ canUseTool: ['Bash'] }, '"canUseTool" must be a function.'],
+    [
+      { timeout: { permission: 0 } },
+      `"timeout" must be an object in which permission is ${longest}, or false.`,
+    ],
     [{ keepAlive: 0 }, `"keepAlive" must be ${longest}, or false.`],
     [{ keepAlive: true }, `"keepAlive" must be ${longest}, or false.`],
     [{ keepAlive: '15s' }, `"keepAlive" must be ${longest}, or false.`],
@@ -171,7 +223,7 @@ describe('a wrong value is refused at creation and the message says what is expe
     ],
     [
       { timeout: { all: 1 } },
-      '"timeout" must be an object of firstMessage, idle, total, background; it has "all".',
+      '"timeout" must be an object of firstMessage, idle, total, background, permission; it has "all".',
     ],
     [
       { timeout: { idle: 2 ** 31 } },
@@ -181,7 +233,7 @@ describe('a wrong value is refused at creation and the message says what is expe
       { highWaterMark: 1 },
       '"highWaterMark" must be a whole number of bytes from 1024 to 1073741824.',
     ],
-    [{ toolDisplay: 'all' }, `"toolDisplay" must be one of 'status', 'text', 'none'.`],
+    [{ toolDisplay: 'all' }, `"toolDisplay" must be one of 'status', 'text', 'details', 'none'.`],
     [{ onEnd: 'log' }, '"onEnd" must be a function.'],
   ])('%j', (options, message) => {
     expect(complaint(options)).toBe(message);
@@ -216,6 +268,8 @@ describe('an unknown option', () => {
     ['max-turns', 'maxTurns'],
     ['highwatermark', 'highWaterMark'],
     ['onMessages', 'onMessage'],
+    ['onPermission', 'canUseTool'],
+    ['sessionsHeader', 'sessions'],
   ])('"%s" is taken for "%s"', (name, meant) => {
     expect(complaint({ [name]: 1 })).toBe(`There is no option "${name}". Did you mean "${meant}"?`);
   });
@@ -234,13 +288,124 @@ test('a middleware mounted without being called says so', () => {
   );
 });
 
+describe('sessions', () => {
+  test('are off for a middleware, and where they are on have a store and a header', () => {
+    expect(readOptions({ format: 'openai' }).sessions).toBeUndefined();
+    expect(readOptions({ format: 'openai', sessions: 'auto' }).sessions).toEqual({
+      store: { get: expect.anything(), set: expect.anything(), delete: expect.anything() },
+      header: 'x-openwebui-chat-id',
+    });
+  });
+
+  test('are kept where the application says, by the header that it says', () => {
+    const store = memoryStore();
+    const options = { format: 'openai', sessions: 'auto', store, sessionHeader: 'X-Chat' } as const;
+    expect(readOptions(options).sessions).toEqual({ store: store.sessions, header: 'x-chat' });
+  });
+
+  test.each<ClaudeStreamOptions>([{ sessions: 'auto' }, { sessions: 'auto', format: 'claude' }])(
+    'cannot be recognised in the native format: %j',
+    (options) => {
+      expect(complaint(options)).toContain("\"sessions\" must be 'off' for the format 'claude'");
+    },
+  );
+});
+
+describe('models', () => {
+  const names = (models: ClaudeStreamOptions['models']) => readOptions({ models }).models;
+
+  test('are offered under their own names, or under those of the application', () => {
+    expect(names(['opus', 'haiku'])).toEqual(
+      new Map([
+        ['opus', 'opus'],
+        ['haiku', 'haiku'],
+      ]),
+    );
+    expect(names({ 'gpt-4o': 'sonnet' })).toEqual(new Map([['gpt-4o', 'sonnet']]));
+  });
+});
+
+describe('the options of a router', () => {
+  test('are those of a middleware without the format, and two of its own', () => {
+    expect(routerOptionNames).toEqual(['apiKey', 'maxBodyBytes']);
+    const { format: _, sessions: _sessions, models: _models, ...shared } = readOptions();
+    expect(readRouterOptions()).toMatchObject({
+      ...shared,
+      format: openai,
+      models: 'any',
+      sessions: { header: 'x-openwebui-chat-id' },
+      apiKey: undefined,
+      maxBodyBytes: 52_428_800,
+    });
+  });
+
+  test('may turn sessions off, and name the models', () => {
+    const { sessions, models } = readRouterOptions({ sessions: 'off', models: ['opus'] });
+    expect(sessions).toBeUndefined();
+    expect(models).toEqual(new Map([['opus', 'opus']]));
+  });
+
+  test('undefined means absent, for every option but the key', () => {
+    const all = [...optionNames, ...routerOptionNames].filter(
+      (name) => name !== 'format' && name !== 'apiKey',
+    );
+    const absent = Object.fromEntries(all.map((name) => [name, undefined]));
+    const plain = (options: OpenAIRouterOptions) =>
+      JSON.stringify({ ...readRouterOptions(options), hooks: {} });
+    expect(plain(absent)).toEqual(plain({}));
+  });
+
+  test.each(['secret', ['one', 'two'], '!"#$~', () => true])('the key may be %j', (apiKey) => {
+    expect(readRouterOptions({ apiKey }).apiKey).toBe(apiKey);
+  });
+
+  const keyed =
+    '"apiKey" must be a string of visible ASCII characters, as a header can hold them, an array of such, or a function.';
+  test.each<[unknown, string]>([
+    [
+      { apiKey: undefined },
+      '"apiKey" is undefined. Is the environment variable set? To let everybody in, leave the option out.',
+    ],
+    [{ apiKey: '' }, keyed],
+    [{ apiKey: ' ' }, keyed],
+    [{ apiKey: 'two words' }, keyed],
+    [{ apiKey: 'secret\n' }, keyed],
+    [{ apiKey: 'schlüssel' }, keyed],
+    [{ apiKey: ['a', 'b c'] }, keyed],
+    [{ apiKey: [undefined] }, keyed],
+    [{ apiKey: [['a']] }, keyed],
+    [{ apiKey: [] }, keyed],
+    [{ apiKey: ['a', ''] }, keyed],
+    [{ apiKey: null }, keyed],
+    [{ apiKey: false }, keyed],
+    [{ apiKey: 42 }, keyed],
+    [
+      { maxBodyBytes: '50mb' },
+      '"maxBodyBytes" must be a whole number of bytes from 1 to 1073741824.',
+    ],
+    [{ format: 'openai' }, 'There is no option "format".'],
+    [{ heartbeat: 1 }, 'There is no option "heartbeat". Did you mean "keepAlive"?'],
+    [null, 'The options of openaiRouter must be an object.'],
+    ['secret', 'The options of openaiRouter must be an object.'],
+  ])('%j is refused at creation', (options, message) => {
+    const error = errorOf(() => openaiRouter(options as OpenAIRouterOptions));
+    expect(error.code).toBe('invalid_option');
+    expect(error.message.startsWith(message)).toBe(true);
+  });
+
+  test('of one that was mounted without being called are a request', () => {
+    const request = { method: 'POST', headers: {}, socket: {} };
+    const error = errorOf(() => openaiRouter(request as OpenAIRouterOptions));
+    expect(error.code).toBe('not_called');
+    expect(error.message).toContain("app.use('/v1', openaiRouter())");
+  });
+});
+
 describe('what the request function returned', () => {
   test('is split into options of the process and fields of the body', () => {
-    const overrides = { prompt: 'hi', cwd: '/srv', model: 'opus', session: 's', stream: false };
-    expect(readOverrides(overrides)).toEqual({
-      command: { cwd: '/srv', model: 'opus' },
-      body: { prompt: 'hi', session: 's', stream: false },
-    });
+    const body = { prompt: 'hi', session: 's', stream: false, user: 'u' };
+    const overrides = { ...body, cwd: '/srv', model: 'opus' };
+    expect(readOverrides(overrides)).toEqual({ command: { cwd: '/srv', model: 'opus' }, body });
   });
 
   test('undefined is absent of the process, but replaces a field of the body', () => {
@@ -272,6 +437,9 @@ describe('a wrong value', () => {
     [{ permissionMode: 'yolo' }, '"permissionMode" must be one of'],
     [{ settingSources: ['projects'] }, '"settingSources" must be an array of user, project, local'],
     [{ models: [] }, '"models" must be an array of at least one model'],
+    [{ models: {} }, '"models" must be an array of at least one model'],
+    [{ models: { 'gpt-4o': 7 } }, '"models" must be an array of at least one model'],
+    [{ models: { 'gpt-4o': '' } }, '"models" must be an array of at least one model'],
     [{ args: ['hello'] }, '"args" must be an array of flags'],
     [{ env: { 'A=B': 'x' } }, '"env" must be an object'],
   ])('%j is refused at creation', (options, message) => {

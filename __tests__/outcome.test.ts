@@ -7,7 +7,15 @@ import {
   type ResultMessage,
 } from '../lib/claude/messages';
 import type { ErrorCode } from '../lib/errors';
-import { crash, endingOf, interruption, timeout, usageOf } from '../lib/outcome';
+import {
+  crash,
+  endingOf,
+  failure as failed,
+  interruption,
+  isSessionLost,
+  timeout,
+  usageOf,
+} from '../lib/outcome';
 
 /** The last result of a recorded run, and the error of the synthetic message before it. */
 function recorded(name: string): [ResultMessage, string | undefined] {
@@ -60,6 +68,8 @@ describe('a result', () => {
     [{ stop_reason: 'refusal' }, undefined, 'refused'],
     [{ terminal_reason: 'prompt_too_long' }, undefined, 'prompt_too_long'],
     [{ errors: ['No conversation found with session ID: x'] }, undefined, 'session_not_found'],
+    [{ errors: ['No message found with message.uuid of: x'] }, undefined, 'session_not_found'],
+    [{ subtype: 'error_max_structured_output_retries' }, undefined, 'schema_not_met'],
     [{}, 'authentication_failed', 'not_logged_in'],
     [{}, 'billing_error', 'billing'],
     [{}, 'rate_limit', 'rate_limited'],
@@ -88,6 +98,21 @@ describe('a result', () => {
     expect(endingOf(failure(fields), undefined)).toMatchObject({ message });
   });
 
+  test('with an answer that meets the schema has it as an object', () => {
+    const result = { type: 'result', result: 'Hi', structured_output: { a: 1 } } as const;
+    expect(endingOf(result, undefined, true)).toMatchObject({
+      status: 'success',
+      structuredOutput: { a: 1 },
+    });
+    expect(endingOf(result, undefined)).not.toHaveProperty('structuredOutput');
+  });
+
+  test('without one, when there was a schema, is a failure although the CLI calls it a success', () => {
+    expect(endingOf({ type: 'result', is_error: false, result: 'Hi' }, undefined, true)).toEqual(
+      failed('schema_not_met', 'Claude did not answer in the format that was asked for.'),
+    );
+  });
+
   test('of an interrupted turn is an interruption', () => {
     expect(endingOf(failure({ terminal_reason: 'aborted_tools' }), undefined)).toEqual({
       status: 'interrupted',
@@ -95,6 +120,34 @@ describe('a result', () => {
       message: 'The run was interrupted.',
       reason: 'signal',
     });
+  });
+});
+
+describe('a session is lost', () => {
+  test.each([
+    'No conversation found with session ID: 0b5a3c1e-0000-4000-8000-000000000000',
+    'No message found with message.uuid of: 0b5a3c1e-0000-4000-8000-000000000000',
+  ])('when the CLI says: %s', (error) => {
+    expect(isSessionLost(failure({ errors: ['Something else.', error] }))).toBe(true);
+    expect(isSessionLost({ ...failure({ errors: [error] }), is_error: false })).toBe(false);
+  });
+
+  test('in the recorded run of an unknown session, and in no other', () => {
+    expect(isSessionLost(recorded('unknown-resume')[0])).toBe(true);
+    expect(isSessionLost(recorded('badrequest')[0])).toBe(false);
+  });
+
+  test.each<[unknown]>([[undefined], [null], ['No conversation found with x'], [[null, 7, {}]]])(
+    'not with errors of %j',
+    (errors) => {
+      expect(isSessionLost(failure({ errors: errors as string[] }))).toBe(false);
+    },
+  );
+
+  test('not when Claude itself says those words', () => {
+    expect(isSessionLost(failure({ result: 'No conversation found with session ID: x' }))).toBe(
+      false,
+    );
   });
 });
 

@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { errorCodes, statusOf } from '../lib/errors';
-import { optionNames, readOptions } from '../lib/options';
+import { optionNames, readRouterOptions, routerOptionNames } from '../lib/options';
 
 const read = (path: string) => readFileSync(join(__dirname, '..', path), 'utf8');
 const readme = read('README.md');
@@ -34,7 +34,7 @@ function inNumbers(written: string): string {
 describe('README', () => {
   it('has every option, and invents none', () => {
     const documented = rowsOf('Options').map(([name]) => name);
-    expect(documented.sort()).toEqual([...optionNames].sort());
+    expect(documented.sort()).toEqual([...optionNames, ...routerOptionNames].sort());
   });
 
   it('has every error code with its status, and invents none', () => {
@@ -45,7 +45,7 @@ describe('README', () => {
   });
 
   it('has every default', () => {
-    const { deadlines, ...settings } = readOptions();
+    const { deadlines, ...settings } = readRouterOptions();
     const defaults = { ...settings, ...deadlines };
     const shown = {
       ...Object.fromEntries(rowsOf('Options')),
@@ -59,8 +59,9 @@ describe('README', () => {
       'highWaterMark',
     ] as const;
     const more = ['maxLogBytes', 'maxLineLength', 'exposeErrors', 'toolDisplay'] as const;
-    const deadlineNames = ['firstMessage', 'idle', 'total', 'background'] as const;
-    for (const name of [...names, ...more, ...deadlineNames]) {
+    const router = ['maxBodyBytes', 'taskModel'] as const;
+    const deadlineNames = ['firstMessage', 'idle', 'total', 'background', 'permission'] as const;
+    for (const name of [...names, ...more, ...router, ...deadlineNames]) {
       expect(`${name} ${inNumbers(shown[name] ?? '')}`).toBe(`${name} ${defaults[name]}`);
     }
   });
@@ -82,7 +83,7 @@ describe('README', () => {
     const drawn = [...picture.matchAll(/^ {6}(\w+)(?:\.ts|\/)/gm)].map(([, name]) => name);
     const rooms = readdirSync(join(__dirname, '..', 'lib')).map((name) => name.replace('.ts', ''));
     expect(drawn.sort()).toEqual(rooms.sort());
-    for (const folder of ['claude', 'formats', 'sse']) {
+    for (const folder of ['claude', 'conversations', 'formats', 'sse', 'stores']) {
       for (const file of readdirSync(join(__dirname, '..', 'lib', folder))) {
         expect(picture).toContain(file.replace('.ts', ''));
       }

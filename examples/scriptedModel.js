@@ -19,14 +19,15 @@ import { setTimeout as sleep } from 'node:timers/promises';
  * @typedef {{ error: { status: number, type: string, message: string } }} Failure
  *
  * What a scenario may look at. `results` are the tool results that came after the prompt,
- * `notified` says that the CLI has reported a finished background agent since, and `failures`
- * counts the answers to this prompt that have failed so far.
+ * `notified` says that the CLI has reported a finished background agent since, `failures` counts
+ * the answers to this prompt that have failed so far, and `tools` are the ones on offer.
  * @typedef {object} Turn
  * @property {string} prompt
  * @property {string[]} results
  * @property {boolean} notified
  * @property {number} failures
  * @property {string} cwd
+ * @property {any[]} tools
  *
  * @typedef {{ keyword: RegExp, play: (turn: Turn, match: RegExpMatchArray) => Message | Failure }} Scenario
  */
@@ -39,12 +40,16 @@ const rememberedRequests = 1000;
 /** @type {Scenario[]} */
 const scenarios = [
   { keyword: /\bthink\b/, play: playThinking },
-  { keyword: /\btool\b/, play: playRead },
+  { keyword: /\btool\b/, play: playNotes },
+  { keyword: /\bread: *(\S+)/, play: playRead },
   { keyword: /\bbash\b(?:: *(.+))?/, play: playBash },
   { keyword: /\bbackground: *(.+)/, play: playBackground },
   { keyword: /\bslow\b(?: (\d+(?:\.\d+)?))?/, play: playSlow },
   { keyword: /\btick (\d+) (\d+)/, play: playTicks },
   { keyword: /\blong (\d+)/, play: playLong },
+  { keyword: /\bhuge (\d+)/, play: playHuge },
+  { keyword: /\bstructured\b(?:: *(\{.*\}))?/, play: playStructured },
+  { keyword: /\bunstructured\b/, play: () => ({ blocks: [text('I use no tool for it.')] }) },
   { keyword: /\bfail\b/, play: playFailure },
   { keyword: /\boverloaded\b/, play: playOverloaded },
   { keyword: /\bmidfail\b(?: (once))?/, play: playMidFailure },
@@ -70,12 +75,23 @@ function playThinking() {
 }
 
 /** @param {Turn} turn */
-function playRead({ cwd, results }) {
+function playNotes({ cwd, results }) {
   if (results.length === 0) {
     const path = cwd === '' ? 'notes.md' : `${cwd}/notes.md`;
     return calls('Let me read the notes.', 'Read', { file_path: path });
   }
   return { blocks: [text(`The file notes.md says: ${results.join('\n').trim()}`)] };
+}
+
+/**
+ * A file of any size, which the answer does not repeat.
+ * @param {Turn} turn @param {RegExpMatchArray} match
+ */
+function playRead({ cwd, results }, [, file]) {
+  if (results.length > 0) return { blocks: [text(`I have read ${file}.`)] };
+  // Without a limit the CLI reads no file of more than 256 KB.
+  const input = { file_path: `${cwd}/${file}`, limit: 1_000_000 };
+  return calls(`Let me read ${file}.`, 'Read', input);
 }
 
 /** @param {Turn} turn @param {RegExpMatchArray} match */
@@ -107,6 +123,49 @@ function playTicks(_turn, [, count, pause]) {
 /** @param {Turn} _turn @param {RegExpMatchArray} match @returns {Message} */
 function playLong(_turn, [, length]) {
   return { blocks: [{ type: 'text', pieces: longPieces(Number(length)) }] };
+}
+
+/** @param {Turn} _turn @param {RegExpMatchArray} match @returns {Message} */
+function playHuge(_turn, [, length]) {
+  return { blocks: [{ type: 'text', pieces: [hugeText(Number(length))] }] };
+}
+
+/**
+ * An answer that must meet a schema is the input of a tool that the CLI has for it.
+ * @param {Turn} turn @param {RegExpMatchArray} match
+ */
+function playStructured({ tools, results }, [, json]) {
+  const tool = tools.find(({ name }) => name === 'StructuredOutput');
+  if (tool === undefined) return { blocks: [text('There is no tool for a structured answer.')] };
+  if (results.length > 0) return { blocks: [text('That is my structured answer.')] };
+  const input = json === undefined ? sampleOf(tool.input_schema) : JSON.parse(json);
+  return calls('I will answer in the form that was asked for.', 'StructuredOutput', input);
+}
+
+/**
+ * A value that meets a JSON Schema, if that is a plain one.
+ * @param {any} schema @returns {any}
+ */
+function sampleOf({ type, const: constant, enum: values, properties = {}, items = {} } = {}) {
+  if (constant !== undefined) return constant;
+  if (values !== undefined) return values[0];
+  switch ([type].flat()[0]) {
+    case 'string':
+      return 'scripted';
+    case 'integer':
+    case 'number':
+      return 42;
+    case 'boolean':
+      return true;
+    case 'null':
+      return null;
+    case 'array':
+      return [sampleOf(items)];
+    default: {
+      const fields = Object.entries(properties);
+      return Object.fromEntries(fields.map(([name, field]) => [name, sampleOf(field)]));
+    }
+  }
 }
 
 function playFailure() {
@@ -195,6 +254,20 @@ export function longText(length) {
 }
 
 /**
+ * What the model sends for `huge <length>`, in one delta: characters of one to four bytes, pairs of
+ * surrogates at even and odd places, and the line separators that JavaScript knows and JSON does not.
+ * @param {number} length in UTF-16 units
+ */
+export function hugeText(length) {
+  let whole = '';
+  for (let n = 1; whole.length < length; n++) {
+    whole += `${n} Grüße 👋 \u2028 ${'x'.repeat(n % 7)}👩‍👩‍👧‍👦 \u2029 \u0085 "\\\t\n`;
+  }
+  // No half of a pair at the end.
+  return whole.slice(0, length).replace(/[\ud800-\udbff]$/, '.');
+}
+
+/**
  * @param {string} words @param {string} name @param {Record<string, unknown>} input
  * @returns {Message}
  */
@@ -217,7 +290,8 @@ function play(turn) {
 // What the CLI says in the user's name. None of it is a prompt, and each must leave the last real
 // prompt in force: a `maxtokens` turn, for one, is continued by the CLI with a text of its own.
 const systemReminder = /<system-reminder>[\s\S]*?<\/system-reminder>/g;
-const cliAside = /^(?:Output token limit hit|Your response above was stopped|\[Image: source)/;
+const cliAside =
+  /^(?:Output token limit hit|Your response above was stopped|\[Image: source|\[structured-output-enforce)/;
 
 // claude-stream tells a chat client's earlier messages before the new one, in the same text.
 const earlierMessages = /^[\s\S]*to be answered now:\s*/;
@@ -246,7 +320,7 @@ function readTurn(body) {
     }
   }
   const [, cwd = ''] = setting.join('\n').match(/working directory: (.+)/i) ?? [];
-  return { ...turn, cwd: cwd.trim() };
+  return { ...turn, cwd: cwd.trim(), tools: body.tools ?? [] };
 }
 
 /** @param {any} content a string, or an array of content blocks @returns {any[]} */

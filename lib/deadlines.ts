@@ -10,13 +10,18 @@ export interface DeadlineOptions {
   readonly total: number | false;
   /** From a complete answer to the end of shell commands that Claude left in the background. Default 60 000. */
   readonly background: number | false;
+  /** For an answer to a permission prompt, which is denied then. Default 300 000. */
+  readonly permission: number | false;
 }
+
+/** Why silence does not count. */
+type Pause = 'not_read' | 'permission';
 
 /**
  * The deadlines of one run as one AbortSignal, whose reason is the name of the deadline that passed.
  *
  * A message costs one clock reading: the timer for silence is armed again only when it fires. The clock of silence
- * stands still while the process is not being read, since a slow client is not the process's fault.
+ * stands still while the process is not being read or waits for a permission: neither is the process's fault.
  */
 export class Deadlines {
   readonly #controller = new AbortController();
@@ -25,7 +30,7 @@ export class Deadlines {
   #silence: NodeJS.Timeout | undefined;
   #lastMessage = performance.now();
   #started = false;
-  #paused = false;
+  readonly #pauses = new Set<Pause>();
   #ended = false;
 
   constructor(options: DeadlineOptions) {
@@ -48,13 +53,12 @@ export class Deadlines {
     this.#watchSilence();
   }
 
-  pause(): void {
-    this.#paused = true;
+  pause(reason: Pause): void {
+    this.#pauses.add(reason);
   }
 
-  resume(): void {
-    this.#paused = false;
-    this.#lastMessage = performance.now();
+  resume(reason: Pause): void {
+    if (this.#pauses.delete(reason)) this.#lastMessage = performance.now();
   }
 
   /** No deadline passes any more. */
@@ -69,7 +73,7 @@ export class Deadlines {
     const idle = this.#idle;
     if (idle === false) return;
     const check = () => {
-      if (this.#paused) this.#lastMessage = performance.now();
+      if (this.#pauses.size > 0) this.#lastMessage = performance.now();
       const left = idle - (performance.now() - this.#lastMessage);
       if (left <= 1) this.#pass('idle');
       else this.#silence = setTimeout(check, left).unref();

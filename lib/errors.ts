@@ -8,8 +8,14 @@ const errors = {
   not_called: [500, 'The server is not set up correctly.'],
 
   // The request cannot be run.
+  invalid_api_key: [401, 'The API key is missing or wrong.'],
+  unknown_url: [404, 'There is nothing at this URL.'],
+  method_not_allowed: [405, 'The method is not allowed here.'],
+  invalid_body: [400, 'The request body cannot be read.'],
+  body_too_large: [413, 'The request body is too large.'],
   body_not_parsed: [400, 'The request has no parsed JSON body.'],
   invalid_request: [400, 'The request is not valid.'],
+  unsupported_parameter: [400, 'The request asks for something that is not supported.'],
   invalid_prompt: [400, 'The prompt is not valid.'],
   invalid_messages: [400, 'The messages are not valid.'],
   prompt_too_large: [413, 'The prompt is too large.'],
@@ -33,6 +39,7 @@ const errors = {
   max_turns: [422, 'Claude stopped at the maximum number of turns.'],
   max_budget: [422, 'Claude stopped at the maximum budget.'],
   max_output_tokens: [422, 'The answer exceeded the maximum number of output tokens.'],
+  schema_not_met: [502, 'Claude did not answer in the format that was asked for.'],
   session_not_found: [404, 'The session does not exist.'],
   claude_error: [502, 'Claude Code reported an error.'],
 
@@ -42,6 +49,9 @@ const errors = {
   idle_timeout: [504, 'Claude Code went silent for too long.'],
   total_timeout: [504, 'Claude Code took too long.'],
   crashed: [502, 'Claude Code ended without an answer.'],
+
+  // The list of models could not be had.
+  models_unavailable: [503, 'The models are not known yet; try again later.'],
 
   // The application's own code threw.
   hook_failed: [500, 'The server failed.'],
@@ -76,10 +86,13 @@ export class ClaudeStreamError extends Error {
   readonly status: number;
   readonly expose: boolean;
   readonly publicMessage: string;
+  /** The field of the request that is wrong, such as `messages[2].content`, if it is one. */
+  readonly field: string | undefined;
 
-  constructor(code: ErrorCode, message: string, options?: ErrorOptions) {
+  constructor(code: ErrorCode, message: string, options?: ErrorOptions & { field?: string }) {
     super(message, options);
     this.code = code;
+    this.field = options?.field;
     this.status = statusOf(code);
     this.expose = this.status < 500;
     this.publicMessage = this.expose ? message : publicMessageOf(code);

@@ -8,9 +8,22 @@ export type {
   SystemMessage,
   UserMessage,
 } from './claude/messages.js';
+export type { PermissionDecision, PermissionRequest } from './claude/permissionPrompts.js';
 export { type ClaudeStreamHandler, claudeStream } from './claudeStream.js';
 export type { DeadlineOptions } from './deadlines.js';
 export { ClaudeStreamError, type ErrorCode } from './errors.js';
 export type { ToolDisplay } from './formats/format.js';
-export type { ClaudeStreamOptions, FormatName, RequestOverrides, RunContext } from './options.js';
+export { type OpenAIRouter, openaiRouter } from './openaiRouter.js';
+export type {
+  ApiKey,
+  CanUseTool,
+  ClaudeStreamOptions,
+  FormatName,
+  OpenAIRouterOptions,
+  PermissionContext,
+  RequestOverrides,
+  RunContext,
+} from './options.js';
 export type { Deadline, Ending, Outcome, RunFacts, StopReason, Usage } from './outcome.js';
+export { type MemoryStoreOptions, memoryStore } from './stores/memoryStore.js';
+export type { SessionStore, Store } from './stores/store.js';

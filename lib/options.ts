@@ -1,13 +1,17 @@
 import type { IncomingMessage } from 'node:http';
 import type { Request } from 'express';
-import { type CommandOptions, efforts } from './claude/command.js';
+import { type CommandOptions, efforts, systemMessageUses } from './claude/command.js';
 import type { ClaudeMessage } from './claude/messages.js';
+import type { PermissionDecision, PermissionRequest } from './claude/permissionPrompts.js';
 import type { DeadlineOptions } from './deadlines.js';
 import { ClaudeStreamError } from './errors.js';
 import { claude } from './formats/claude.js';
 import { type Format, type ToolDisplay, toolDisplays } from './formats/format.js';
-import { openai } from './formats/openai.js';
+import { openai } from './formats/openai/openai.js';
+import type { ModelNames } from './models.js';
 import type { Outcome } from './outcome.js';
+import { memoryStore } from './stores/memoryStore.js';
+import type { SessionStore, Store } from './stores/store.js';
 
 /** The built-in formats, by name. */
 const formats = { claude, openai } satisfies Record<string, Format>;
@@ -20,6 +24,8 @@ export interface RequestOverrides extends CommandOptions {
   readonly messages?: readonly object[] | undefined;
   readonly stream?: boolean | undefined;
   readonly session?: string | undefined;
+  /** Whose conversation it is; a conversation is recognised only for the user it was held with. */
+  readonly user?: string | undefined;
 }
 
 /** What the hooks are told beside their subject. */
@@ -27,6 +33,24 @@ export interface RunContext {
   readonly runId: string;
   readonly request: Request;
 }
+
+/** What `canUseTool` is told beside its subject. */
+export interface PermissionContext extends RunContext {
+  /** Aborted when the answer is no longer wanted: the run has ended, or the time is up. */
+  readonly signal: AbortSignal;
+}
+
+/** Decides whether a tool may run that nothing else allows or forbids. What it throws denies. */
+export type CanUseTool = (
+  request: PermissionRequest,
+  context: PermissionContext,
+) => PermissionDecision | Promise<PermissionDecision>;
+
+/** Who may use a router: one key, any of several, or whoever a function says. */
+export type ApiKey =
+  | string
+  | readonly string[]
+  | ((key: string, request: Request) => boolean | Promise<boolean>);
 
 /** Options of `claudeStream`. Durations are ms, sizes bytes; `false` turns a thing off. */
 export interface ClaudeStreamOptions extends CommandOptions {
@@ -39,16 +63,37 @@ export interface ClaudeStreamOptions extends CommandOptions {
   readonly request?:
     | ((request: Request) => RequestOverrides | Promise<RequestOverrides>)
     | undefined;
-  /** The models that a request may choose. Default: none, and a request's model is ignored. */
-  readonly models?: readonly string[] | undefined;
-  /** Longest user message, as JSON. Default 10 MiB. The limit of `express.json()`, 100 KiB, comes first. */
+  /**
+   * The models that a request may choose, as `--model` takes them, or by names of your own:
+   * `{ 'gpt-4o': 'sonnet' }`. Default: none, and a request's model is ignored; in `openaiRouter` those that the CLI
+   * offers.
+   */
+  readonly models?: readonly string[] | Readonly<Record<string, string>> | undefined;
+  /**
+   * The model for what Open WebUI asks for itself: titles, tags, follow-ups. Default `'haiku'`; `false` answers it like
+   * anything else.
+   */
+  readonly taskModel?: string | false | undefined;
+  /**
+   * Whether the conversations of a client that sends its whole history are recognised and continued in their sessions.
+   * Default `'off'`; in `openaiRouter` `'auto'`.
+   */
+  readonly sessions?: 'auto' | 'off' | undefined;
+  /** The header in which a client names its conversation. Default `'X-OpenWebUI-Chat-Id'`. */
+  readonly sessionHeader?: string | undefined;
+  /** Where conversations are remembered. Default: `memoryStore()`. */
+  readonly store?: Store | undefined;
+  /**
+   * Most that is sent to Claude at once, as JSON: the prompt, the system messages, and the conversation unless its
+   * session knows it. Default 32 MiB. A limit of `express.json()`, 100 KiB by default, comes first.
+   */
   readonly maxPromptBytes?: number | undefined;
 
   /** Silence after which a comment is sent. Default 15 000. */
   readonly keepAlive?: number | false | undefined;
   /**
-   * Deadlines of a run. Default `{ firstMessage: 60_000, idle: 600_000, total: 1_800_000, background: 60_000 }`;
-   * `false` for none at all.
+   * Deadlines of a run. Default `{ firstMessage: 60_000, idle: 600_000, total: 1_800_000, background: 60_000,
+   * permission: 300_000 }`; `false` for none at all.
    */
   readonly timeout?: Partial<DeadlineOptions> | false | undefined;
   /** How long the process may stay once its answer is complete. Default 2 000. */
@@ -67,6 +112,9 @@ export interface ClaudeStreamOptions extends CommandOptions {
   /** Shows stderr and paths to clients. Default `false`. */
   readonly exposeErrors?: boolean | undefined;
 
+  /** Answers the permission prompts of the CLI. Default: it denies what its settings do not allow. */
+  readonly canUseTool?: CanUseTool | undefined;
+
   /** The process has been spawned. */
   readonly onStart?: ((context: RunContext & { readonly pid: number }) => void) | undefined;
   /** Every message of the CLI, as it comes. */
@@ -77,12 +125,25 @@ export interface ClaudeStreamOptions extends CommandOptions {
   readonly onError?: ((error: ClaudeStreamError, context: RunContext) => void) | undefined;
 }
 
+/** Options of `openaiRouter`: those of `claudeStream`, and who may use it. */
+export interface OpenAIRouterOptions extends Omit<ClaudeStreamOptions, 'format'> {
+  /** Default: everybody; a warning says so when it is used from outside of this machine. */
+  readonly apiKey?: ApiKey | undefined;
+  /** Longest request body, which is the whole conversation with its images. Default 50 MiB. */
+  readonly maxBodyBytes?: number | undefined;
+}
+
 /** The options with every default in place. */
 export interface Settings {
   readonly format: Format;
   readonly command: CommandOptions;
   readonly request: ClaudeStreamOptions['request'];
-  readonly models: readonly string[] | undefined;
+  /** The models that a request may choose; with `'any'` whatever the CLI offers, with `'none'` it has no choice. */
+  readonly models: ModelNames | 'any' | 'none';
+  readonly taskModel: string | false;
+  /** Where conversations are recognised, and the header in which a client names its own, in lower case. */
+  readonly sessions: { readonly store: SessionStore; readonly header: string } | undefined;
+  readonly canUseTool: CanUseTool | undefined;
   readonly maxPromptBytes: number;
   readonly keepAlive: number | false;
   readonly deadlines: DeadlineOptions;
@@ -138,6 +199,11 @@ const textOrTexts: Check = (value) =>
 
 const flag: Check = (value) => (typeof value === 'boolean' ? undefined : 'true or false');
 
+const headerName: Check = (value) =>
+  typeof value === 'string' && /^[\w!#$%&'*+.^`|~-]+$/.test(value)
+    ? undefined
+    : 'the name of a header';
+
 const func: Check = (value) => (typeof value === 'function' ? undefined : 'a function');
 
 const integer =
@@ -174,7 +240,7 @@ const environment: Check = (value) =>
     ? undefined
     : 'an object whose values are strings, or undefined to remove a variable';
 
-const deadlineNames = ['firstMessage', 'idle', 'total', 'background'];
+const deadlineNames = ['firstMessage', 'idle', 'total', 'background', 'permission'];
 const deadlines: Check = (value) => {
   if (value === false) return undefined;
   if (!isPlainObject(value)) {
@@ -184,6 +250,21 @@ const deadlines: Check = (value) => {
   if (unknown !== undefined) return `an object of ${deadlineNames.join(', ')}; it has "${unknown}"`;
   const wrong = Object.entries(value).find(([, ms]) => ms !== undefined && durationOrFalse(ms));
   return wrong && `an object in which ${wrong[0]} is ${durationOrFalse(wrong[1])}`;
+};
+
+const models: Check = (value) => {
+  const names = isPlainObject(value) ? Object.values(value) : value;
+  return texts(names) || (names as string[]).length === 0
+    ? 'an array of at least one model, or an object of models by the names that clients use'
+    : undefined;
+};
+
+const store: Check = (value) => {
+  const { sessions } = (value ?? {}) as Partial<Store>;
+  const { get, set, delete: remove } = (sessions ?? {}) as Partial<SessionStore>;
+  return [get, set, remove].every((method) => typeof method === 'function')
+    ? undefined
+    : 'a store, such as memoryStore()';
 };
 
 /** As `--permission-mode` takes them; 2.1.330 knows `default` also as `manual`, 2.1.197 does not. */
@@ -206,6 +287,7 @@ const commandChecks: Record<keyof CommandOptions, Check> = {
   fallbackModel: textOrTexts,
   systemPrompt: text,
   appendSystemPrompt: anyText,
+  systemMessages: oneOf(systemMessageUses),
   tools: texts,
   allowedTools: texts,
   disallowedTools: texts,
@@ -228,14 +310,18 @@ const bodyChecks: Record<Exclude<keyof RequestOverrides, keyof CommandOptions>, 
   messages: () => undefined,
   stream: () => undefined,
   session: () => undefined,
+  user: () => undefined,
 };
 
 const checks: Record<keyof ClaudeStreamOptions, Check> = {
   ...commandChecks,
   format: oneOf(Object.keys(formats)),
   request: func,
-  models: (value) =>
-    texts(value) || ((value as string[]).length > 0 ? undefined : 'an array of at least one model'),
+  models,
+  taskModel: (value) => (value === false ? undefined : text(value) && `${text(value)}, or false`),
+  sessions: oneOf(['auto', 'off']),
+  sessionHeader: headerName,
+  store,
   maxPromptBytes: integer(1, 2 ** 30, 'bytes'),
   keepAlive: durationOrFalse,
   timeout: deadlines,
@@ -247,17 +333,33 @@ const checks: Record<keyof ClaudeStreamOptions, Check> = {
   maxLineLength: integer(2 ** 16, 2 ** 28, 'bytes'),
   toolDisplay: oneOf(toolDisplays),
   exposeErrors: flag,
+  canUseTool: func,
   onStart: func,
   onMessage: func,
   onEnd: func,
   onError: func,
 };
 
-/** Every option, for tests and tables. */
+/** Every option of `claudeStream`, for tests and tables. */
 export const optionNames = Object.keys(checks) as (keyof ClaudeStreamOptions)[];
+
+const isKey = (value: unknown) => typeof value === 'string' && /^[!-~]+$/.test(value);
+
+/** What only `openaiRouter` takes. */
+const routerChecks: Record<Exclude<keyof OpenAIRouterOptions, keyof ClaudeStreamOptions>, Check> = {
+  apiKey: (value) =>
+    typeof value === 'function' || ([value].flat().length > 0 && [value].flat().every(isKey))
+      ? undefined
+      : 'a string of visible ASCII characters, as a header can hold them, an array of such, or a function',
+  maxBodyBytes: integer(1, 2 ** 30, 'bytes'),
+};
+
+/** The options that only `openaiRouter` takes, for tests and tables. */
+export const routerOptionNames = Object.keys(routerChecks) as (keyof OpenAIRouterOptions)[];
 
 /** Names that other libraries use for the same thing. */
 const LIKELY_MISTAKES: Record<string, keyof ClaudeStreamOptions> = {
+  onPermission: 'canUseTool',
   heartbeat: 'keepAlive',
   heartbeatInterval: 'keepAlive',
   ping: 'keepAlive',
@@ -285,22 +387,81 @@ export function readOptions(options: ClaudeStreamOptions = {}): Settings {
     throw new ClaudeStreamError('invalid_option', 'The options of claudeStream must be an object.');
   }
   check(options, checks);
+  return settingsOf({ ...options, sessions: options.sessions ?? 'off' }, 'none');
+}
+
+/** The options of a router with every default in place. */
+export interface RouterSettings extends Settings {
+  readonly apiKey: ApiKey | undefined;
+  readonly maxBodyBytes: number;
+}
+
+/**
+ * The same for `openaiRouter`.
+ *
+ * @throws ClaudeStreamError `invalid_option`, naming the option, or `not_called`
+ */
+export function readRouterOptions(options: OpenAIRouterOptions = {}): RouterSettings {
+  if (isRequest(options)) {
+    throw new ClaudeStreamError(
+      'not_called',
+      "openaiRouter was mounted without being called. Write app.use('/v1', openaiRouter()), with parentheses.",
+    );
+  }
+  if (!isPlainObject(options)) {
+    throw new ClaudeStreamError('invalid_option', 'The options of openaiRouter must be an object.');
+  }
+  if ('apiKey' in options && options.apiKey === undefined) {
+    throw new ClaudeStreamError(
+      'invalid_option',
+      '"apiKey" is undefined. Is the environment variable set? To let everybody in, leave the option out.',
+    );
+  }
+  const { format: _format, ...shared } = checks;
+  check(options, { ...shared, ...routerChecks });
+  const format = 'openai';
+  return {
+    ...settingsOf({ ...options, format, sessions: options.sessions ?? 'auto' }, 'any'),
+    apiKey: options.apiKey,
+    maxBodyBytes: options.maxBodyBytes ?? 50 * 2 ** 20,
+  };
+}
+
+function settingsOf(options: ClaudeStreamOptions, anyModel: 'any' | 'none'): Settings {
+  if (options.sessions === 'auto' && (options.format ?? 'claude') === 'claude') {
+    throw new ClaudeStreamError(
+      'invalid_option',
+      "\"sessions\" must be 'off' for the format 'claude', whose clients name the session themselves.",
+    );
+  }
+  const { models = anyModel } = options;
+  const store = options.store ?? memoryStore();
   const timeout: Partial<DeadlineOptions> =
     options.timeout === false
-      ? { firstMessage: false, idle: false, total: false, background: false }
+      ? { firstMessage: false, idle: false, total: false, background: false, permission: false }
       : (options.timeout ?? {});
   return {
     format: formats[options.format ?? 'claude'],
     command: commandOptionsOf(options),
     request: options.request,
-    models: options.models,
-    maxPromptBytes: options.maxPromptBytes ?? 10 * 2 ** 20,
+    models: typeof models === 'string' ? models : modelNames(models),
+    taskModel: options.taskModel ?? 'haiku',
+    sessions:
+      options.sessions === 'auto'
+        ? {
+            store: store.sessions,
+            header: (options.sessionHeader ?? 'X-OpenWebUI-Chat-Id').toLowerCase(),
+          }
+        : undefined,
+    canUseTool: options.canUseTool,
+    maxPromptBytes: options.maxPromptBytes ?? 32 * 2 ** 20,
     keepAlive: options.keepAlive ?? 15_000,
     deadlines: {
       firstMessage: timeout.firstMessage ?? 60_000,
       idle: timeout.idle ?? 600_000,
       total: timeout.total ?? 1_800_000,
       background: timeout.background ?? 60_000,
+      permission: timeout.permission ?? 300_000,
     },
     exitGrace: options.exitGrace ?? 2_000,
     stallTimeout: options.stallTimeout ?? 60_000,
@@ -333,6 +494,13 @@ export function readOverrides(overrides: RequestOverrides): {
   check(overrides, { ...bodyChecks, ...commandChecks });
   const body = Object.entries(overrides).filter(([name]) => Object.hasOwn(bodyChecks, name));
   return { command: commandOptionsOf(overrides), body: Object.fromEntries(body) };
+}
+
+function modelNames(models: readonly string[] | Readonly<Record<string, string>>): ModelNames {
+  const pairs = Array.isArray(models)
+    ? models.map((model) => [model, model])
+    : Object.entries(models);
+  return new Map(pairs as [string, string][]);
 }
 
 /** `undefined` means absent. */

@@ -18,6 +18,8 @@ export interface RunFacts {
   readonly exitCode: number | null | undefined;
   readonly signal: NodeJS.Signals | null | undefined;
   readonly sessionId: string | undefined;
+  /** The UUID of the last assistant message of the conversation itself: the session can be forked there. */
+  readonly lastMessageId: string | undefined;
   readonly model: string | undefined;
   readonly turns: number;
   readonly usage: Usage | undefined;
@@ -36,7 +38,13 @@ export type Deadline = 'firstMessage' | 'idle' | 'total';
 
 /** How a run ended. Only `success` means that the answer is complete. */
 export type Ending =
-  | { readonly status: 'success'; readonly result: string; readonly stopReason: string | undefined }
+  | {
+      readonly status: 'success';
+      readonly result: string;
+      readonly stopReason: string | undefined;
+      /** The answer as an object, when the request asked for one that meets a schema. */
+      readonly structuredOutput?: unknown;
+    }
   /** Claude Code says that the run failed; `message` is its own text, meant for users. */
   | { readonly status: 'error'; readonly code: ErrorCode; readonly message: string }
   | {
@@ -61,20 +69,46 @@ export type Ending =
 
 export type Outcome = Ending & RunFacts;
 
-/** The ending that a final `result` stands for. `apiError` is the `error` of the synthetic message before it. */
-export function endingOf(result: ResultMessage, apiError: string | undefined): Ending {
+/**
+ * The ending that a final `result` stands for.
+ *
+ * @param apiError the `error` of the synthetic message before it
+ * @param structured whether the answer has to meet a schema: a model that does not use the tool for it ends as if all
+ * were well, without `structured_output` (2.1.197 and 2.1.330)
+ */
+export function endingOf(
+  result: ResultMessage,
+  apiError: string | undefined,
+  structured = false,
+): Ending {
   if (result.is_error !== true) {
+    const { structured_output: structuredOutput } = result;
+    if (structured && structuredOutput === undefined) {
+      return failure('schema_not_met', publicMessageOf('schema_not_met'));
+    }
     return {
       status: 'success',
       result: typeof result.result === 'string' ? result.result : '',
       stopReason: typeof result.stop_reason === 'string' ? result.stop_reason : undefined,
+      ...(structured ? { structuredOutput } : {}),
     };
   }
   const { terminal_reason: reason } = result;
   if (typeof reason === 'string' && reason.startsWith('aborted')) return interruption('signal');
   const code = codeOf(result, apiError);
-  return { status: 'error', code, message: errorText(result) ?? publicMessageOf(code) };
+  return failure(code, errorText(result) ?? publicMessageOf(code));
 }
+
+export function failure(code: ErrorCode, message: string): Ending {
+  return { status: 'error', code, message };
+}
+
+/** Whether a process could not find the session, or the message in it, that it was to go on from. */
+export function isSessionLost(result: ResultMessage): boolean {
+  return result.is_error === true && errorsOf(result).some((error) => LOST_SESSION.test(error));
+}
+
+const LOST_SESSION = /^No (?:conversation|message) found with /;
 
 export function interruption(reason: StopReason | 'signal'): Ending {
   const code = reason === 'closed' ? 'shutting_down' : 'interrupted';
@@ -144,8 +178,8 @@ function codeOf(result: ResultMessage, apiError: string | undefined): ErrorCode 
   if (result.subtype === 'error_max_budget_usd') return 'max_budget';
   if (result.stop_reason === 'refusal') return 'refused';
   if (result.terminal_reason === 'prompt_too_long') return 'prompt_too_long';
-  const errors = errorsOf(result).join('\n');
-  if (errors.includes('No conversation found')) return 'session_not_found';
+  if (result.subtype === 'error_max_structured_output_retries') return 'schema_not_met';
+  if (isSessionLost(result)) return 'session_not_found';
   switch (apiError) {
     case 'authentication_failed':
       return 'not_logged_in';

@@ -3,27 +3,36 @@ import type { Readable } from 'node:stream';
 import { setTimeout as delay, setImmediate as immediate } from 'node:timers/promises';
 import createDebug from 'debug';
 import { BackgroundTasks } from './claude/backgroundTasks.js';
-import type { Command } from './claude/command.js';
+import { type Command, INITIALIZE_REQUEST } from './claude/command.js';
 import { type Line, readLines } from './claude/lines.js';
 import {
   type ClaudeMessage,
   isAssistant,
+  isControlResponse,
   isIdle,
   isResult,
   isStreamEvent,
   isSystem,
   type ResultMessage,
 } from './claude/messages.js';
+import {
+  type PermissionDecision,
+  PermissionPrompts,
+  type PermissionRequest,
+} from './claude/permissionPrompts.js';
 import { type ClaudeProcess, startProcess } from './claude/process.js';
 import { shutdown } from './claude/shutdown.js';
 import { type DeadlineOptions, Deadlines } from './deadlines.js';
+import { ClaudeStreamError } from './errors.js';
 import type { Emit, Encoder } from './formats/format.js';
 import {
   crash,
   type Deadline,
   type Ending,
   endingOf,
+  failure,
   interruption,
+  isSessionLost,
   type Outcome,
   type StopReason,
   timeout,
@@ -48,7 +57,14 @@ export interface RunOptions {
   readonly exitGrace: number;
   readonly maxLineLength: number;
   readonly maxLogBytes: number;
+  /** A process has been started: the first one, or the one that took its place. */
+  readonly onSpawn?: (pid: number) => void;
   readonly onMessage: (message: ClaudeMessage) => void;
+  /** Answers the CLI's permission prompts. Default: each is denied. */
+  readonly decidePermission?:
+    | ((request: PermissionRequest, signal: AbortSignal) => unknown)
+    | undefined;
+  readonly onPermissionFailure?: (cause: unknown) => void;
 }
 
 /** An id that cannot be guessed, fit for a URL and an event id. */
@@ -81,9 +97,17 @@ export class Run {
   #resolveOutcome!: (outcome: Outcome) => void;
   #resolveClosed!: () => void;
   /** Settles when the process has exited, or could not be made to. */
-  readonly #gone: Promise<void>;
-  #resolveGone!: () => void;
+  #gone: Promise<void> = Promise.resolve();
+  #resolveGone: () => void = () => {};
   #ended = false;
+  /** Makes the process that is started when the first one cannot find its session. */
+  #fallback: (() => Command) | undefined;
+  /** The process said that it cannot find its session, and nothing else: it is as if it had never been. */
+  #lost = false;
+  /** Whether a turn of the conversation has begun. */
+  #begun = false;
+  #permissions: PermissionPrompts | undefined;
+  #structured = false;
 
   /** Why the run was stopped, if it was; the first reason counts. */
   #stopped: Ending | undefined;
@@ -96,6 +120,7 @@ export class Run {
   #firstMessage: number | undefined;
   #firstToken: number | undefined;
   #sessionId: string | undefined;
+  #lastMessageId: string | undefined;
   #model: string | undefined;
   #turns = 0;
   #invalidLines = 0;
@@ -111,13 +136,6 @@ export class Run {
     this.closed = new Promise((resolve) => {
       this.#resolveClosed = resolve;
     });
-    this.#gone = new Promise((resolve) => {
-      this.#resolveGone = resolve;
-    });
-  }
-
-  get pid(): number | undefined {
-    return this.#process?.pid;
   }
 
   /** The run's frames, from the first one still held. */
@@ -128,20 +146,39 @@ export class Run {
   /**
    * Starts the process. Settles as soon as it has been spawned, long before it speaks.
    *
+   * @param fallback makes the process that takes its place if it cannot find the session it was to go on from
    * @throws ClaudeStreamError `command_not_found`, `cwd_not_found` or `spawn_failed`
    */
-  async start(command: Command): Promise<void> {
-    let process: ClaudeProcess;
+  async start(command: Command, fallback?: () => Command): Promise<void> {
+    this.#fallback = fallback;
     try {
-      process = await startProcess(command);
+      await this.#spawn(command);
     } catch (error) {
       this.#resolveClosed();
       throw error;
     }
-    this.#process = process;
     this.#deadlines = new Deadlines(this.#options.deadlines);
     this.#deadlines.signal.addEventListener('abort', () => {
       this.#stop(timeout(this.#deadlines?.signal.reason as Deadline));
+    });
+  }
+
+  async #spawn(command: Command): Promise<void> {
+    const process = await startProcess(command);
+    const { decidePermission, deadlines, onPermissionFailure } = this.#options;
+    this.#process = process;
+    this.#options.onSpawn?.(process.pid);
+    this.#structured = command.structured;
+    this.#gone = new Promise((resolve) => {
+      this.#resolveGone = resolve;
+    });
+    this.#permissions = new PermissionPrompts({
+      decide: decidePermission ?? nobodyToAsk,
+      timeout: deadlines.permission,
+      send: (message) => process.send(message),
+      onFailure: (cause) => onPermissionFailure?.(cause),
+      onWaiting: (waiting) =>
+        waiting ? this.#deadlines?.pause('permission') : this.#deadlines?.resume('permission'),
     });
     this.#read(process);
     if (this.#stopped) this.#startShutdown(process);
@@ -157,12 +194,13 @@ export class Run {
     debug('%s stopped: %o', this.id, ending);
     // An answer that was complete before stays complete.
     if (!this.#answered) this.#stopped = ending;
+    this.#permissions?.end();
     if (this.#process) this.#startShutdown(this.#process);
   }
 
   #startShutdown(process: ClaudeProcess): void {
     this.#shutdown ??= shutdown(process, this.id);
-    void this.#shutdown.then(() => this.#resolveGone());
+    void this.#shutdown.then(this.#resolveGone);
   }
 
   #read(process: ClaudeProcess): void {
@@ -171,6 +209,7 @@ export class Run {
     void this.#gone.then(() => {
       gone = true;
     });
+    const resolveGone = this.#resolveGone;
     const ended = new Promise<void>((resolve) => {
       const lines = readLines(
         this.#options.maxLineLength,
@@ -188,7 +227,7 @@ export class Run {
       // Follows the end, and comes without one when stdout is given up: the last line counts either way.
       stdout.once('close', () => lines.end());
     });
-    void process.exited.then(() => this.#resolveGone());
+    void process.exited.then(resolveGone);
     // Nothing more will be said, so the process has no reason to stay.
     void ended.then(() => this.#awaitExit(process));
     void this.#finish(process, ended);
@@ -198,6 +237,13 @@ export class Run {
     await this.#gone;
     this.#resumeReading();
     await this.#restOfStdout(process, stdoutEnded);
+    // A session that makes the CLI fail before it says a word is as good as lost.
+    this.#lost ||= !this.#begun && this.#result === undefined;
+    if (this.#lost && this.#fallback && !this.#stopped) {
+      process.release();
+      await this.#startAgain(process, this.#fallback);
+      return;
+    }
     this.#end(process);
     process.release();
     const { status } = await this.outcome;
@@ -205,6 +251,33 @@ export class Run {
     if (status === 'crashed') this.#startShutdown(process);
     await this.#shutdown;
     debug('%s closed', this.id);
+    this.#resolveClosed();
+  }
+
+  /** What goes wrong now can only be told as the run's outcome: its clients have their headers. */
+  async #startAgain(lost: ClaudeProcess, fallback: () => Command): Promise<void> {
+    debug('%s: the session is lost, the conversation is told from its beginning', this.id);
+    await this.#shutdown;
+    this.#shutdown = undefined;
+    this.#process = undefined;
+    this.#fallback = undefined;
+    this.#lost = false;
+    this.#result = undefined;
+    this.#sessionId = undefined;
+    this.#turnOpen = true;
+    this.#cancelNextStep();
+    try {
+      if (!this.#stopped) {
+        await this.#spawn(fallback());
+        return;
+      }
+    } catch (error) {
+      this.#stopped =
+        error instanceof ClaudeStreamError
+          ? failure(error.code, error.publicMessage)
+          : crash(`The process could not be started again: ${error}`);
+    }
+    this.#end(lost);
     this.#resolveClosed();
   }
 
@@ -229,12 +302,12 @@ export class Run {
   /** While nothing is read, no silence counts: what the process has said already may be in the pipe. */
   #pauseReading(): void {
     this.#process?.stdout.pause();
-    this.#deadlines?.pause();
+    this.#deadlines?.pause('not_read');
     clearTimeout(this.#nextStepTimer);
   }
 
   #resumeReading(): void {
-    this.#deadlines?.resume();
+    this.#deadlines?.resume('not_read');
     if (this.#nextStep) this.#after(this.#nextStep.ms, this.#nextStep.take);
     this.#process?.stdout.resume();
   }
@@ -247,8 +320,22 @@ export class Run {
     }
     if (this.#ended) return;
     const { message } = line;
+    // The answers to what was written to stdin are nobody else's business: they hold the account's name.
+    if (isControlResponse(message)) {
+      const { subtype, request_id, error } = message.response;
+      if (subtype === 'error' && request_id === INITIALIZE_REQUEST) {
+        this.#stop(crash(`The CLI could not be set up: ${error}`));
+      }
+      return;
+    }
+    if (this.#fallback && !this.#begun && isResult(message) && isSessionLost(message)) {
+      this.#lost = true;
+      if (this.#process) this.#awaitExit(this.#process);
+      return;
+    }
     this.#deadlines?.touch();
     try {
+      this.#permissions?.observe(message);
       this.#observe(message);
       this.#encoder.message(message, line.text);
     } catch (error) {
@@ -270,12 +357,16 @@ export class Run {
     }
     if (isAssistant(message)) {
       this.#firstToken ??= this.#elapsed();
-      if (message.parent_tool_use_id == null) this.#apiError = message.error;
+      if (message.parent_tool_use_id == null) {
+        this.#apiError = message.error;
+        if (typeof message.uuid === 'string') this.#lastMessageId = message.uuid;
+      }
       return;
     }
     if (isSystem(message) && message.subtype === 'init') {
       if (typeof message.session_id === 'string') this.#sessionId = message.session_id;
       if (typeof message.model === 'string') this.#model = message.model;
+      this.#begun = true;
       this.#openTurn();
       return;
     }
@@ -319,7 +410,7 @@ export class Run {
     process.closeStdin();
     this.#after(this.#options.exitGrace, () => {
       debug('%s lingers after its last word', this.id);
-      this.#end(process);
+      if (!this.#lost) this.#end(process);
       this.#startShutdown(process);
     });
   }
@@ -340,6 +431,7 @@ export class Run {
     if (this.#ended) return;
     this.#ended = true;
     this.#cancelNextStep();
+    this.#permissions?.end();
     this.#deadlines?.end();
     const outcome = this.#readOutcome(process);
     try {
@@ -365,7 +457,7 @@ export class Run {
     // An interrupted turn has a result too: it says that it was interrupted, but not why.
     if (this.#stopped) return this.#stopped;
     if (this.#result && !this.#turnOpen) {
-      const ending = endingOf(this.#result, this.#apiError);
+      const ending = endingOf(this.#result, this.#apiError, this.#structured);
       // A subagent that never reported leaves the answer unfinished, whatever the last turn said.
       if (ending.status !== 'success' || this.#answered) return ending;
     }
@@ -386,6 +478,7 @@ export class Run {
       exitCode: process.exit?.code,
       signal: process.exit?.signal,
       sessionId: this.#sessionId,
+      lastMessageId: this.#lastMessageId,
       model: this.#model,
       turns: this.#turns,
       usage: result && usageOf(result, this.#model),
@@ -398,6 +491,11 @@ export class Run {
   #elapsed(): number {
     return Math.round(performance.now() - this.#clock);
   }
+}
+
+/** The CLI asks only when it was told that somebody is there; should it ask all the same, it must not wait for ever. */
+function nobodyToAsk(): PermissionDecision {
+  return { behavior: 'deny', message: 'Nobody can be asked for permission.' };
 }
 
 function exitDetail({ exit, stderrTail }: ClaudeProcess): string {

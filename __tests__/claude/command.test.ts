@@ -2,6 +2,8 @@ import {
   type Command,
   type CommandOptions,
   commandFor,
+  INITIALIZE_REQUEST,
+  inquiryFor,
   RUN_ID_VARIABLE,
   type Turn,
 } from '../../lib/claude/command';
@@ -40,6 +42,20 @@ function content(turn: Turn['content'], options: CommandOptions = {}): unknown {
   return JSON.parse(stdin).message.content;
 }
 
+/** What the process is told before the user message, which is always the last line; `undefined` if nothing. */
+function setup(options: CommandOptions, turn: Partial<Turn> = {}): unknown {
+  const [user, ...before] = command(options, turn).stdin.trimEnd().split('\n').toReversed();
+  expect(JSON.parse(user ?? '').type).toBe('user');
+  expect(before.length).toBeLessThan(2);
+  if (before[0] === undefined) return undefined;
+  const { type, request_id, request } = JSON.parse(before[0]);
+  expect({ type, request_id }).toEqual({
+    type: 'control_request',
+    request_id: 'claude-stream-initialize',
+  });
+  return request;
+}
+
 describe('the command', () => {
   test('is claude in the directory of the server, streaming JSON both ways', () => {
     expect(command()).toEqual({
@@ -52,6 +68,7 @@ describe('the command', () => {
         CLAUDE_STREAM_RUN_ID: 'run-1',
       },
       stdin: '{"type":"user","message":{"role":"user","content":"hello"}}\n',
+      structured: false,
     });
   });
 
@@ -68,8 +85,6 @@ describe('flags', () => {
     [{ model: 'opus' }, ['--model=opus']],
     [{ fallbackModel: 'sonnet' }, ['--fallback-model=sonnet']],
     [{ fallbackModel: ['sonnet', 'haiku'] }, ['--fallback-model=sonnet,haiku']],
-    [{ systemPrompt: 'Be brief.' }, ['--system-prompt=Be brief.']],
-    [{ appendSystemPrompt: 'Be brief.' }, ['--append-system-prompt=Be brief.']],
     [{ tools: ['Bash', 'Read'] }, ['--tools=Bash,Read']],
     [{ tools: [] }, ['--tools=']],
     [{ allowedTools: ['Bash(git *)', 'Read'] }, ['--allowedTools=Bash(git *),Read']],
@@ -98,14 +113,9 @@ describe('flags', () => {
   test('are one argument each, so that no value is taken for a flag', () => {
     const args = flags({
       model: '--dangerously-skip-permissions',
-      systemPrompt: '--version',
       addDirs: ['--help'],
     });
-    expect(args).toEqual([
-      '--model=--dangerously-skip-permissions',
-      '--system-prompt=--version',
-      '--add-dir=--help',
-    ]);
+    expect(args).toEqual(['--model=--dangerously-skip-permissions', '--add-dir=--help']);
   });
 
   test('of the application come last', () => {
@@ -141,12 +151,132 @@ describe('the turn', () => {
     ).toEqual(['--effort=max', '--model=sonnet']);
   });
 
-  test.each([
-    [{ appendSystemPrompt: 'A' }, { system: 'B' }, ['--append-system-prompt=A\n\nB']],
-    [{}, { system: 'B' }, ['--append-system-prompt=B']],
-    [{ appendSystemPrompt: '' }, { system: '' }, []],
-  ])('appends its system text: %j and %j become %j', (options, turn, expected) => {
-    expect(flags(options, turn)).toEqual(expected);
+  test('goes on from an earlier message in a copy of its session', () => {
+    expect(flags({}, { session: 'f3b4', forkAt: 'a1' })).toEqual([
+      '--resume=f3b4',
+      '--resume-session-at=a1',
+      '--fork-session',
+    ]);
+  });
+
+  test('that may ask for permission says where', () => {
+    const { args } = commandFor({ args: ['--debug'] }, { content: 'hi' }, 'run-1', {}, true);
+    expect(args.slice(fixed.length)).toEqual(['--permission-prompt-tool=stdio', '--debug']);
+  });
+});
+
+describe('the system prompt and the schema', () => {
+  test('are not mentioned when there are none', () => {
+    expect(setup({})).toBeUndefined();
+    expect(setup({ appendSystemPrompt: '' }, { system: undefined })).toBeUndefined();
+  });
+
+  test('go over stdin before the user message, and nothing of them into the arguments', () => {
+    const { args } = command({ systemPrompt: '--version' }, { system: 'secret', schema: {} });
+    expect(args).toEqual(fixed);
+    expect(INITIALIZE_REQUEST).toBe('claude-stream-initialize');
+  });
+
+  test.each<[CommandOptions, Partial<Turn>, object]>([
+    [{ systemPrompt: 'A' }, {}, { systemPrompt: 'A', systemPromptSnapshot: false }],
+    [{ appendSystemPrompt: 'A' }, {}, { appendSystemPrompt: 'A', systemPromptSnapshot: false }],
+    [{}, { system: 'B' }, { appendSystemPrompt: 'B', systemPromptSnapshot: false }],
+    [
+      { systemPrompt: 'S', appendSystemPrompt: 'A' },
+      { system: 'B' },
+      { systemPrompt: 'S', appendSystemPrompt: 'A\n\nB', systemPromptSnapshot: false },
+    ],
+    [
+      { systemMessages: 'append', systemPrompt: 'S' },
+      { system: 'B' },
+      { systemPrompt: 'S', appendSystemPrompt: 'B', systemPromptSnapshot: false },
+    ],
+    [
+      { systemMessages: 'replace', systemPrompt: 'S', appendSystemPrompt: 'A' },
+      { system: 'B' },
+      { systemPrompt: 'B', appendSystemPrompt: 'A', systemPromptSnapshot: false },
+    ],
+    [
+      { systemMessages: 'replace', systemPrompt: 'S' },
+      {},
+      { systemPrompt: 'S', systemPromptSnapshot: false },
+    ],
+    [{}, { schema: { type: 'object' } }, { jsonSchema: { type: 'object' } }],
+    [
+      { systemPrompt: 'A' },
+      { schema: { type: 'object' } },
+      { systemPrompt: 'A', systemPromptSnapshot: false, jsonSchema: { type: 'object' } },
+    ],
+  ])('%j and %j become %j', (options, turn, expected) => {
+    expect(setup(options, turn)).toEqual({ subtype: 'initialize', ...expected });
+  });
+
+  test('are never recorded with the session, whoever they come from: either may change', () => {
+    for (const setUp of [
+      setup({ systemPrompt: 'A' }),
+      setup({ appendSystemPrompt: 'A' }),
+      setup({}, { system: 'B' }),
+    ]) {
+      expect(setUp).toHaveProperty('systemPromptSnapshot', false);
+    }
+    expect(setup({}, { schema: {} })).not.toHaveProperty('systemPromptSnapshot');
+  });
+
+  test('may be longer than any argument', () => {
+    const system = 'x'.repeat(1_000_000);
+    expect(setup({}, { system })).toMatchObject({ appendSystemPrompt: system });
+  });
+
+  test('are one line, whatever they hold', () => {
+    expect(setup({}, { system: 'one\ntwo\r\nthree\u2028four' })).toMatchObject({
+      appendSystemPrompt: 'one\ntwo\r\nthree\u2028four',
+    });
+  });
+
+  test('make a structured answer only when there is a schema', () => {
+    expect(command({}, { schema: { type: 'object' } }).structured).toBe(true);
+    expect(command({ systemPrompt: 'A' }, { system: 'B' }).structured).toBe(false);
+  });
+});
+
+describe('an inquiry', () => {
+  const options: CommandOptions = {
+    command: '/opt/claude',
+    cwd: '/srv',
+    env: { A: 'b' },
+    settings: 'settings.json',
+    settingSources: ['user'],
+    systemPrompt: 'Be brief.',
+    mcpConfig: 'mcp.json',
+    allowedTools: ['Bash'],
+    permissionMode: 'bypassPermissions',
+    model: 'opus',
+    args: ['--debug'],
+  };
+  const inquiry = inquiryFor(options, 'run-1', { SECRET: 'x', HOME: '/root' });
+
+  test('is asked of the same CLI, in the same place, for the same account', () => {
+    expect(inquiry).toMatchObject({ command: '/opt/claude', cwd: '/srv', structured: false });
+    expect(inquiry.env).toMatchObject({ A: 'b', HOME: '/root', CLAUDE_STREAM_RUN_ID: 'run-1' });
+    expect(inquiry.env).not.toHaveProperty('SECRET');
+  });
+
+  test('has no tools, no servers and no session', () => {
+    expect(inquiry.args.slice(fixed.length)).toEqual([
+      '--tools=',
+      '--settings=settings.json',
+      '--setting-sources=user',
+      '--strict-mcp-config',
+      '--no-session-persistence',
+    ]);
+  });
+
+  test('has no prompt', () => {
+    expect(JSON.parse(inquiry.stdin)).toEqual({
+      type: 'control_request',
+      request_id: INITIALIZE_REQUEST,
+      request: { subtype: 'initialize' },
+    });
   });
 });
 

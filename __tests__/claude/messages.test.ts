@@ -3,6 +3,8 @@ import { join } from 'node:path';
 import {
   type ClaudeMessage,
   isAssistant,
+  isControlRequest,
+  isControlResponse,
   isIdle,
   isMessage,
   isResult,
@@ -11,7 +13,15 @@ import {
   isUser,
 } from '../../lib/claude/messages';
 
-const guards = { isStreamEvent, isAssistant, isUser, isSystem, isResult };
+const guards = {
+  isStreamEvent,
+  isAssistant,
+  isUser,
+  isSystem,
+  isResult,
+  isControlRequest,
+  isControlResponse,
+};
 
 /** The guards that know a message. */
 function knownBy(message: ClaudeMessage): string[] {
@@ -50,6 +60,13 @@ describe('a guard', () => {
     [{ type: 'system', subtype: 'init' }, ['isSystem']],
     [{ type: 'system' }, []],
     [{ type: 'result', is_error: false }, ['isResult']],
+    [{ type: 'control_request', request_id: 'a', request: {} }, ['isControlRequest']],
+    [{ type: 'control_request', request_id: 7, request: {} }, []],
+    [{ type: 'control_request', request_id: 'a', request: null }, []],
+    [{ type: 'control_request', request_id: 'a' }, []],
+    [{ type: 'control_response', response: {} }, ['isControlResponse']],
+    [{ type: 'control_response', response: null }, []],
+    [{ type: 'control_response' }, []],
     [{ type: 'brand_new', payload: 1 }, []],
   ];
 

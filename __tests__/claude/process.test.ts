@@ -182,13 +182,21 @@ describe('a process that cannot be started', () => {
     );
   });
 
-  test('because an argument is too long: says which', async () => {
+  test('because an argument is too long: blames nothing that goes over stdin', async () => {
     const error = await failureOf({
       command: fixturePath('mute'),
-      systemPrompt: 'x'.repeat(129 * 1024),
+      allowedTools: ['x'.repeat(129 * 1024)],
     });
     expect(error.code).toBe('spawn_failed');
-    expect(error.message).toMatch(/^The arguments are too long.*shorten the system prompt\.$/);
+    expect(error.message).toMatch(/^The arguments are too long/);
+    expect(error.message).not.toMatch(/prompt/);
+  });
+
+  test('not because of a prompt of whatever length', async () => {
+    const systemPrompt = 'x'.repeat(1_000_000);
+    const child = await startProcess(commandOf({ command: fixturePath('mute'), systemPrompt }));
+    child.closeStdin();
+    expect(await child.exited).toEqual({ code: 0, signal: null });
   });
 
   test('tells a client neither a path nor a command', async () => {

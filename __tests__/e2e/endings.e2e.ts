@@ -6,10 +6,19 @@ import { nothingLeft, processWith } from './processes';
 import { type ModelRequest, startRealCli, versions } from './realCli';
 import { serve } from './serve';
 
+/** What OpenAI calls the same. */
+const ourNames: Record<string, string> = {
+  context_length_exceeded: 'prompt_too_long',
+  content_filter: 'refused',
+};
+
 const formats = {
   claude: { read: claudeAnswer, body: (prompt: string) => ({ prompt }) },
   openai: {
-    read: openaiAnswer,
+    read: (stream: string): Answer => {
+      const answer = openaiAnswer(stream);
+      return { ...answer, ending: ourNames[answer.ending] ?? answer.ending };
+    },
     body: (prompt: string) => ({ stream: true, messages: [{ role: 'user', content: prompt }] }),
   },
 } as const;

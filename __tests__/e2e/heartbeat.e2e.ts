@@ -1,7 +1,7 @@
 import { post, readStream } from './client';
 import type { Part } from './eventStream';
 import { record } from './figures';
-import { startNginx } from './nginx';
+import { startNginx } from './proxies';
 import { fixture, serve } from './serve';
 
 const keepAlive = 300;

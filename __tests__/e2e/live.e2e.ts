@@ -2,8 +2,8 @@ import compression from 'compression';
 import OpenAI from 'openai';
 import { post, readStream } from './client';
 import { record } from './figures';
-import { startNginx } from './nginx';
-import { expressVersions, fixture, serve } from './serve';
+import { startNginx, startRecommendedCaddy, startRecommendedNginx } from './proxies';
+import { expressVersions, fixture, serve, serveRouter } from './serve';
 
 const ticks = 30;
 const limit = 50;
@@ -85,5 +85,58 @@ describe.each(Object.entries(expressVersions))('%s: a tick every 100 ms', (_name
       if (text) latencies.add(text, Date.now());
     }
     latencies.expectLive();
+  });
+});
+
+describe.each([
+  { proxy: 'nginx', start: startRecommendedNginx },
+  { proxy: 'Caddy', start: startRecommendedCaddy },
+])('the router behind $proxy, configured as the examples say', ({ proxy, start }) => {
+  const body = { stream: true, messages: [{ role: 'user', content: 'hi' }] };
+
+  test('a tick every 100 ms', async () => {
+    const { port } = await serveRouter({
+      command: fixture('ticks'),
+      env: { TICKS: String(ticks), INTERVAL: '100' },
+    });
+    const latencies = new Latencies();
+    const response = await post(`${await start(port)}/v1/chat/completions`, body);
+    expect(`${response.headers.server}`.toLowerCase()).toContain(proxy.toLowerCase());
+    await readStream(response, (part, at) => {
+      if (part.kind !== 'event' || part.data === '[DONE]') return;
+      const text = JSON.parse(part.data).choices[0]?.delta.content;
+      if (text) latencies.add(text, at);
+    });
+    latencies.expectLive();
+  });
+
+  test('a comment at once, long before Claude says a word, and in every silence', async () => {
+    const { port } = await serveRouter({ command: fixture('mute'), keepAlive: 500 });
+    const origin = await start(port);
+    const asked = Date.now();
+    const response = await post(`${origin}/v1/chat/completions`, body);
+    const comments: number[] = [];
+    const reading = readStream(response, ({ kind }, at) => {
+      expect(kind).toBe('comment');
+      comments.push(at - asked);
+      if (comments.length === 4) response.destroy();
+    });
+    await expect(reading).rejects.toThrow(/aborted|Premature close/);
+    record('ms until the first comment', Number(comments[0]));
+    expect(comments[0]).toBeLessThan(200);
+    for (const [index, at] of comments.entries()) {
+      expect(Math.abs(at - Number(comments[0]) - index * 500)).toBeLessThan(100);
+    }
+  });
+
+  test('a body of 2 MB', async () => {
+    const { port } = await serveRouter({
+      command: fixture('ticks'),
+      env: { TICKS: '1', INTERVAL: '1' },
+    });
+    const messages = [{ role: 'user', content: 'x'.repeat(2_000_000) }];
+    const response = await post(`${await start(port)}/v1/chat/completions`, { messages });
+    expect(response.statusCode).toBe(200);
+    response.resume();
   });
 });

@@ -12,14 +12,18 @@ export interface Process {
 
 /** Every living process that carries the run's id in its environment, or `marker` in its arguments. */
 export function processesOf(runId: string, marker?: string): Process[] {
+  return processesWith(`CLAUDE_STREAM_RUN_ID=${runId}`, marker);
+}
+
+/** Every living process that has this variable, written `NAME=value`, in its environment, or `marker` in its arguments. */
+function processesWith(variable: string, marker?: string): Process[] {
   return readdirSync('/proc')
     .filter((name) => /^\d+$/.test(name))
     .flatMap((name) => {
       const command = readOrNothing(`/proc/${name}/cmdline`).split('\0').join(' ').trim();
       const environment = readOrNothing(`/proc/${name}/environ`).split('\0');
       const belongs =
-        environment.includes(`CLAUDE_STREAM_RUN_ID=${runId}`) ||
-        (marker !== undefined && command.includes(marker));
+        environment.includes(variable) || (marker !== undefined && command.includes(marker));
       return belongs && isAlive(name) ? [{ pid: Number(name), command }] : [];
     });
 }
@@ -49,14 +53,30 @@ export async function nothingLeft(runId: string, ms: number, marker?: string): P
   }
 }
 
+/** Settles when no process has this home, be it of a run or asked for the models; fails after `ms`. */
+export async function nobodyHome(home: string, ms: number): Promise<void> {
+  const deadline = performance.now() + ms;
+  for (;;) {
+    const left = processesWith(`HOME=${home}`);
+    if (left.length === 0) return;
+    if (performance.now() > deadline) {
+      for (const { pid } of left) kill(pid);
+      throw new Error(`Still alive after the test: ${JSON.stringify(left, null, 1)}`);
+    }
+    await delay(pollInterval);
+  }
+}
+
 /** Kills what a run has left behind. */
 export function killAll(runId: string): void {
-  for (const { pid } of processesOf(runId)) {
-    try {
-      process.kill(pid, 'SIGKILL');
-    } catch {
-      // It has ended meanwhile.
-    }
+  for (const { pid } of processesOf(runId)) kill(pid);
+}
+
+function kill(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch {
+    // It has ended meanwhile.
   }
 }
 

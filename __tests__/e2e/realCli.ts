@@ -1,9 +1,10 @@
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import type { ClaudeStreamOptions } from 'claude-stream';
 import { startScriptedModel } from '../../examples/scriptedModel.js';
 import { afterTest } from './afterTest';
+import { nobodyHome } from './processes';
 
 const modules = join(__dirname, '../../node_modules');
 
@@ -17,13 +18,21 @@ export type Version = keyof typeof cli;
 export const versions = Object.keys(cli) as Version[];
 
 export interface RealCli {
+  /** The CLI's working directory, in which `notes.md` lies. */
+  readonly cwd: string;
   /** What the middleware needs to run this CLI against the scripted model. */
   readonly options: ClaudeStreamOptions;
   /** What the CLI has asked the model so far. */
   readonly requests: readonly ModelRequest[];
+  /** The files in which the CLI keeps its sessions, by their ids. */
+  sessionFiles(): Promise<ReadonlyMap<string, string>>;
 }
 
+/** A body that the CLI has posted to the model. */
 export interface ModelRequest {
+  readonly model: string;
+  readonly system?: unknown;
+  readonly tools?: readonly { readonly name: string }[];
   readonly messages: readonly { readonly role: string; readonly content: unknown }[];
 }
 
@@ -31,17 +40,29 @@ export interface ModelRequest {
 export async function startRealCli(version: Version): Promise<RealCli> {
   const model = await startScriptedModel();
   const directory = await mkdtemp(join(tmpdir(), 'claude-stream-e2e-'));
+  const [home, cwd] = [join(directory, 'home'), join(directory, 'project')];
   afterTest(async () => {
     await model.close();
     // The CLI may still write its last files while the directory is being removed.
     await rm(directory, { recursive: true, force: true, maxRetries: 5 });
   });
-  const [home, cwd] = [join(directory, 'home'), join(directory, 'project')];
+  // Before that, and after the server was closed, whichever test it was.
+  afterTest(() => nobodyHome(home, 3_000));
   await mkdir(home);
   await mkdir(cwd);
   await writeFile(join(cwd, 'notes.md'), 'Buy milk.\n');
   return {
+    cwd,
     requests: model.requests,
+    async sessionFiles() {
+      const projects = join(home, '.claude/projects');
+      const files = await readdir(projects, { recursive: true }).catch(() => []);
+      return new Map(
+        files
+          .filter((file) => file.endsWith('.jsonl'))
+          .map((file) => [basename(file, '.jsonl'), join(projects, file)]),
+      );
+    },
     options: {
       command: cli[version],
       cwd,

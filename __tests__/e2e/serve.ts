@@ -2,30 +2,49 @@ import { EventEmitter, once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import {
+  type ClaudeStreamError,
   type ClaudeStreamHandler,
   type ClaudeStreamOptions,
   claudeStream,
+  type OpenAIRouter,
+  type OpenAIRouterOptions,
   type Outcome,
+  openaiRouter,
 } from 'claude-stream';
-import express5, { type RequestHandler } from 'express';
+import express5, { type Express, type RequestHandler } from 'express';
 import express4 from 'express4';
 import { afterTest } from './afterTest';
 import { killAll } from './processes';
 
 export const expressVersions = { 'Express 4': express4, 'Express 5': express5 };
 
-export interface Server {
-  readonly origin: string;
-  readonly port: number;
-  /** The route of the middleware. */
-  readonly url: string;
-  readonly chat: ClaudeStreamHandler;
-  /** The ids of the runs that have been started, in order. */
+/** What has become of the runs of a middleware or a router. */
+export interface Runs {
+  /** Their ids, in the order in which they were started. */
   readonly started: readonly string[];
   /** Settles with the id of the first run that says something. */
   firstToSpeak(): Promise<string>;
   /** Settles with how a run ended. */
   outcomeOf(runId: string): Promise<Outcome>;
+}
+
+export interface Server extends Runs {
+  readonly origin: string;
+  readonly port: number;
+  /** The route of the middleware. */
+  readonly url: string;
+  readonly chat: ClaudeStreamHandler;
+}
+
+/** An application with `openaiRouter` at /v1. */
+export interface RouterServer extends Runs {
+  readonly origin: string;
+  readonly port: number;
+  /** What a client is given as the URL of the API. */
+  readonly baseURL: string;
+  readonly router: OpenAIRouter;
+  /** What `onError` was told. */
+  readonly errors: readonly ClaudeStreamError[];
 }
 
 /** The path of a fixture executable. */
@@ -43,48 +62,50 @@ export async function serve(
     before = [],
   }: { express?: typeof express5; before?: RequestHandler[] } = {},
 ): Promise<Server> {
-  const started: string[] = [];
-  let spoken: string | undefined;
-  const outcomes = new Map<string, Outcome>();
-  const news = new EventEmitter();
-  const chat = claudeStream({
-    ...options,
-    onStart: ({ runId }) => {
-      started.push(runId);
-    },
-    onMessage: (_message, { runId }) => {
-      spoken ??= runId;
-      news.emit('message');
-    },
-    onEnd: (outcome) => {
-      outcomes.set(outcome.runId, outcome);
-      news.emit(outcome.runId);
-    },
-  });
+  const { hooks, runs } = watchRuns();
+  const chat = claudeStream({ ...options, ...hooks });
   const app = express();
   for (const middleware of before) app.use(middleware);
   app.use(express.json({ limit: '1mb' }));
   app.post('/chat', chat);
   app.post('/v1/chat/completions', chat);
+  const { port, origin } = await listen(app, () => chat.close(), runs);
+  return { ...runs, origin, port, url: `${origin}/chat`, chat };
+}
 
-  const server = app.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  afterTest(async () => {
-    await chat.close();
-    // Only a test that has failed leaves something to kill.
-    for (const runId of started) killAll(runId);
-    const closed = once(server, 'close');
-    server.close();
-    server.closeAllConnections();
-    await closed;
-  });
-  const { port } = server.address() as AddressInfo;
-  const origin = `http://127.0.0.1:${port}`;
-  return {
-    origin,
-    port,
-    url: `${origin}/chat`,
-    chat,
+/** The same with the router, which reads bodies itself. */
+export async function serveRouter(
+  options: OpenAIRouterOptions,
+  express: typeof express5 = express5,
+): Promise<RouterServer> {
+  const { hooks, runs } = watchRuns();
+  const errors: ClaudeStreamError[] = [];
+  const router = openaiRouter({ ...options, ...hooks, onError: (error) => errors.push(error) });
+  const app = express();
+  app.use('/v1', router);
+  const { port, origin } = await listen(app, () => router.close(), runs);
+  return { ...runs, origin, port, baseURL: `${origin}/v1`, router, errors };
+}
+
+function watchRuns() {
+  const started: string[] = [];
+  let spoken: string | undefined;
+  const outcomes = new Map<string, Outcome>();
+  const news = new EventEmitter();
+  const hooks = {
+    onStart: ({ runId }: { runId: string }) => {
+      started.push(runId);
+    },
+    onMessage: (_message: unknown, { runId }: { runId: string }) => {
+      spoken ??= runId;
+      news.emit('message');
+    },
+    onEnd: (outcome: Outcome) => {
+      outcomes.set(outcome.runId, outcome);
+      news.emit(outcome.runId);
+    },
+  };
+  const runs: Runs = {
     started,
     async firstToSpeak() {
       if (spoken === undefined) await once(news, 'message');
@@ -95,4 +116,21 @@ export async function serve(
       return outcomes.get(runId) as Outcome;
     },
   };
+  return { hooks, runs };
+}
+
+async function listen(app: Express, close: () => Promise<void>, { started }: Runs) {
+  const server = app.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  afterTest(async () => {
+    await close();
+    // Only a test that has failed leaves something to kill.
+    for (const runId of started) killAll(runId);
+    const closed = once(server, 'close');
+    server.close();
+    server.closeAllConnections();
+    await closed;
+  });
+  const { port } = server.address() as AddressInfo;
+  return { port, origin: `http://127.0.0.1:${port}` };
 }

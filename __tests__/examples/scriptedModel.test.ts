@@ -1,4 +1,4 @@
-import { longText, startScriptedModel } from '../../examples/scriptedModel.js';
+import { hugeText, longText, startScriptedModel } from '../../examples/scriptedModel.js';
 
 type Model = Awaited<ReturnType<typeof startScriptedModel>>;
 type WireEvent = {
@@ -205,6 +205,74 @@ describe('scenarios', () => {
     const events = await ask([user('long 1234567')]);
     expect(longText(1234567)).toHaveLength(1234567);
     expect(joined(events) === longText(1234567)).toBe(true);
+  });
+
+  test('read: any file in the working directory, without repeating it', async () => {
+    const system = [{ type: 'text', text: 'Primary working directory: /srv/app' }];
+    const call = await answer([user('read: a.txt')], { system });
+    expect(call).toMatchObject({ name: 'Read', input: { file_path: '/srv/app/a.txt' } });
+    const { text } = await answer([user('read: a.txt'), toolResult('x'.repeat(1_000))]);
+    expect(text).toBe('I have read a.txt.');
+  });
+
+  test('huge: one delta with characters of every kind', async () => {
+    const events = await ask([user('huge 300000')]);
+    expect(events.filter(({ type }) => type === 'content_block_delta')).toHaveLength(1);
+    expect(joined(events) === hugeText(300_000)).toBe(true);
+    expect(hugeText(300_000)).toMatch(/ü.*👋.*\u2028.*\u0085/su);
+    // Wherever it ends, no pair of surrogates is cut.
+    for (let length = 0; length < 60; length++) {
+      expect(hugeText(length)).toHaveLength(length);
+      expect(hugeText(length)).not.toMatch(/\p{Surrogate}/u);
+    }
+  });
+
+  describe('structured', () => {
+    const input_schema = {
+      type: 'object',
+      properties: {
+        name: { type: 'string' },
+        kind: { enum: ['a', 'b'] },
+        exactly: { const: 7 },
+        count: { type: 'integer' },
+        known: { type: 'boolean' },
+        maybe: { type: ['null', 'string'] },
+        list: { type: 'array', items: { type: 'object', properties: { n: { type: 'number' } } } },
+      },
+    };
+    const offered = { tools: [...tools, { name: 'StructuredOutput', input_schema }] };
+
+    test('calls the tool with the input of the prompt, then says a text', async () => {
+      const prompt = user('structured: {"name": "Köln"}');
+      expect(await answer([prompt], offered)).toMatchObject({
+        name: 'StructuredOutput',
+        input: { name: 'Köln' },
+      });
+      const { text } = await answer([prompt, toolResult('Done.')], offered);
+      expect(text).toBe('That is my structured answer.');
+    });
+
+    test('finds an input that fits the schema', async () => {
+      expect((await answer([user('structured')], offered)).input).toEqual({
+        name: 'scripted',
+        kind: 'a',
+        exactly: 7,
+        count: 42,
+        known: true,
+        maybe: null,
+        list: [{ n: 42 }],
+      });
+    });
+
+    test('has no tool to call without a schema', async () => {
+      expect((await answer([user('structured')])).text).toContain('no tool');
+    });
+
+    test('unstructured: does not call it, also when the CLI insists', async () => {
+      const insists = user('[structured-output-enforce] You MUST call the StructuredOutput tool.');
+      const { text } = await answer([user('unstructured'), insists], offered);
+      expect(text).toBe('I use no tool for it.');
+    });
   });
 
   test('fail: a permanent error', async () => {

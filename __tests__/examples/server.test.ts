@@ -50,6 +50,6 @@ describe('npm start', () => {
       messages: [{ role: 'user', content: 'fail' }],
     });
     expect(status).toBe(400);
-    expect(JSON.parse(text).error).toMatchObject({ code: 'prompt_too_long' });
+    expect(JSON.parse(text).error).toMatchObject({ code: 'context_length_exceeded' });
   });
 });

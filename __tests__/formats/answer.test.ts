@@ -1,5 +1,6 @@
 import type { ClaudeMessage } from '../../lib/claude/messages.js';
-import { Answer } from '../../lib/formats/answer.js';
+import { Answer, type ToolCall } from '../../lib/formats/answer.js';
+import { described } from '../../lib/formats/toolLabel.js';
 import {
   answered,
   apiRetry,
@@ -8,6 +9,7 @@ import {
   init,
   messageDelta,
   messageStart,
+  permissionRequest,
   randomDeltas,
   randomFrom,
   randomText,
@@ -28,11 +30,18 @@ function heard(...messages: ClaudeMessage[]) {
   const answer = new Answer({
     text: (text) => said.push(`text ${text}`),
     thinking: (text) => said.push(`thinking ${text}`),
-    tool: ({ name, detail }, done) => said.push(`${done ? 'ends' : 'begins'} ${name} ${detail}`),
+    toolBegun: ({ label }) => said.push(`begins ${described(label)}`),
+    toolEnded: ({ label }, result) => said.push(`ends ${described(label)} with ${result}`),
     notice: (description, done) => said.push(`${done ? 'done' : 'now'} ${description}`),
   });
   for (const message of messages) answer.message(message);
-  return { said, end: () => answer.end() };
+  return {
+    said,
+    end: () => {
+      answer.end();
+      return said;
+    },
+  };
 }
 
 const say = (...messages: ClaudeMessage[]) => heard(...messages).said;
@@ -234,8 +243,58 @@ describe('a tool call', () => {
     expect(say(...answered('Look:'), readNotes, toolResult('toolu_1'))).toEqual([
       'text Look:',
       'begins Read notes.md',
-      'ends Read notes.md',
+      'ends Read notes.md with Done.',
     ]);
+  });
+
+  it('comes with its id and its whole input, at both ends the same', () => {
+    const calls: ToolCall[] = [];
+    const answer = new Answer({
+      text() {},
+      thinking() {},
+      notice() {},
+      toolBegun: (call) => calls.push(call),
+      toolEnded: (call) => calls.push(call),
+    });
+    const input = { command: 'cat a\ncat b', timeout: 5 };
+    answer.message(assistant('msg_1', [toolUse('toolu_1', 'Bash', input)]));
+    answer.message(toolResult('toolu_1'));
+
+    const call = { id: 'toolu_1', label: { name: 'Bash', detail: 'cat a …' }, input };
+    expect(calls).toEqual([call, call]);
+  });
+
+  it.each([
+    ['a string', 'One.', 'One.'],
+    [
+      'text blocks',
+      [
+        { type: 'text', text: 'One.' },
+        { type: 'text', text: 'Two.' },
+      ],
+      'One.\nTwo.',
+    ],
+    [
+      'an image, which is named',
+      [
+        { type: 'text', text: 'See:' },
+        { type: 'image', source: {} },
+      ],
+      'See:\n[image]',
+    ],
+    ['no block', [], ''],
+    ['nothing', null, ''],
+    ['something unknown', { a: 1 }, ''],
+  ])('ends with the text of its result: %s', (_, content, text) => {
+    expect(say(readNotes, toolResult('toolu_1', content))[1]).toBe(
+      `ends Read notes.md with ${text}`,
+    );
+  });
+
+  it('by which the CLI collects an answer that meets a schema does not show', () => {
+    const call = assistant('msg_1', [toolUse('toolu_1', 'StructuredOutput', { answer: 42 })]);
+    expect(say(call, toolResult('toolu_1'))).toEqual([]);
+    expect(heard(call).end()).toEqual([]);
   });
 
   it('ends when its own result comes, in any order', () => {
@@ -246,8 +305,8 @@ describe('a tool call', () => {
     expect(say(calls, toolResult('toolu_2'), toolResult('toolu_1'))).toEqual([
       'begins Read a',
       'begins Read b',
-      'ends Read b',
-      'ends Read a',
+      'ends Read b with Done.',
+      'ends Read a with Done.',
     ]);
   });
 
@@ -262,41 +321,82 @@ describe('a tool call', () => {
     expect(say(message, toolResult('toolu_9'))).toEqual(['now Grep x', 'done Grep x']);
   });
 
-  it('that takes long says so', () => {
-    const progress = {
-      type: 'tool_progress',
-      tool_use_id: 'toolu_1',
-      tool_name: 'Read',
-      elapsed_time_seconds: 30.4,
-    };
-    expect(say(progress, readNotes, progress, toolResult('toolu_1'), progress)).toEqual([
+  const progress = (elapsed_time_seconds: number, tool_use_id = 'toolu_1') => ({
+    type: 'tool_progress',
+    tool_use_id,
+    tool_name: 'Read',
+    elapsed_time_seconds,
+  });
+
+  it('that takes long says so until it ends', () => {
+    const run = [progress(30.4), readNotes, progress(30.4), toolResult('toolu_1'), progress(31)];
+    expect(say(...run)).toEqual([
       'begins Read notes.md',
       'now Read: still running after 30 s',
-      'ends Read notes.md',
+      'done Read: still running after 30 s',
+      'ends Read notes.md with Done.',
     ]);
   });
 
-  it('still open when the run is over ends then, once', () => {
-    const { said, end } = heard(readNotes);
+  it('that takes longer still says that instead', () => {
+    expect(say(readNotes, progress(30), progress(60), toolResult('toolu_1'))).toEqual([
+      'begins Read notes.md',
+      'now Read: still running after 30 s',
+      'done Read: still running after 30 s',
+      'now Read: still running after 60 s',
+      'done Read: still running after 60 s',
+      'ends Read notes.md with Done.',
+    ]);
+  });
+
+  it('that never ends says no longer that it runs when the run is over', () => {
+    expect(heard(readNotes, progress(30)).end()).toEqual([
+      'begins Read notes.md',
+      'now Read: still running after 30 s',
+      'done Read: still running after 30 s',
+      'ends Read notes.md with ',
+    ]);
+  });
+
+  it('of a subagent that takes long says so until it ends', () => {
+    const message = assistant('msg_9', [toolUse('toolu_9', 'Grep', { pattern: 'x' })], {
+      parent_tool_use_id: 'toolu_1',
+    });
+    expect(say(message, progress(30, 'toolu_9'), toolResult('toolu_9'))).toEqual([
+      'now Grep x',
+      'now Read: still running after 30 s',
+      'done Read: still running after 30 s',
+      'done Grep x',
+    ]);
+  });
+
+  it('still open when the run is over ends then, once, without a result', () => {
+    const { end } = heard(readNotes);
     end();
-    end();
-    expect(said).toEqual(['begins Read notes.md', 'ends Read notes.md']);
+    expect(end()).toEqual(['begins Read notes.md', 'ends Read notes.md with ']);
   });
 });
 
 describe('a notice', () => {
   it('tells of a retry, and that it worked', () => {
-    expect(say(init, apiRetry, apiRetry, messageStart('msg_1'))).toEqual([
-      'now Retry 1 of 10 in 1 s: rate limit',
+    expect(say(init, apiRetry, messageStart('msg_1'))).toEqual([
       'now Retry 1 of 10 in 1 s: rate limit',
       'done Retry worked',
     ]);
   });
 
+  it('ends when another takes its place: every one that begins is done once', () => {
+    const second = { ...apiRetry, attempt: 2, retry_delay_ms: 1_100 };
+    expect(say(init, apiRetry, second, messageStart('msg_1'))).toEqual([
+      'now Retry 1 of 10 in 1 s: rate limit',
+      'done Retry 1 of 10 in 1 s: rate limit',
+      'now Retry 2 of 10 in 2 s: rate limit',
+      'done Retry worked',
+    ]);
+  });
+
   it('does not claim that a retry worked when the run is over before', () => {
-    const { said, end } = heard(init, apiRetry);
-    end();
-    expect(said).toEqual([
+    expect(heard(init, apiRetry).end()).toEqual([
       'now Retry 1 of 10 in 1 s: rate limit',
       'done Retry 1 of 10 in 1 s: rate limit',
     ]);
@@ -327,6 +427,40 @@ describe('a notice', () => {
     ]);
   });
 
+  const look = { task_id: 'a3', description: 'Look at notes', is_backgrounded: true };
+  const started = system('task_started', look);
+  const getsOn = (summary: unknown) => system('task_progress', { ...look, summary });
+
+  it('tells how a background task gets on, until it reports', () => {
+    const run = [started, getsOn('Reading\nline 2'), getsOn('Writing')];
+    expect(say(...run, system('task_notification', look))).toEqual([
+      'now In the background: Look at notes',
+      'now In the background: Look at notes: Reading …',
+      'done In the background: Look at notes: Reading …',
+      'now In the background: Look at notes: Writing',
+      'done In the background: Look at notes: Writing',
+      'done In the background: Look at notes',
+    ]);
+  });
+
+  it('tells no longer how a background task gets on when the run is over', () => {
+    expect(heard(started, getsOn('Reading')).end()).toEqual([
+      'now In the background: Look at notes',
+      'now In the background: Look at notes: Reading',
+      'done In the background: Look at notes: Reading',
+      'done In the background: Look at notes',
+    ]);
+  });
+
+  it('is not made of the progress of a task that is over, or was never in the background', () => {
+    expect(say(getsOn('Reading'))).toEqual([]);
+    expect(say(started, system('task_notification', look), getsOn('Reading'))).toHaveLength(2);
+  });
+
+  it.each([undefined, null, '', 5])('is not made of progress with the summary %p', (summary) => {
+    expect(say(started, getsOn(summary))).toEqual(['now In the background: Look at notes']);
+  });
+
   it('is not made of a task in the foreground, nor of what it does not know', () => {
     expect(
       say(
@@ -338,5 +472,83 @@ describe('a notice', () => {
         { type: 'assistant', message: { content: 'no blocks' } },
       ),
     ).toEqual([]);
+  });
+});
+
+describe('a question for permission', () => {
+  const asked = permissionRequest('q1', 'Bash', { command: 'npm test' });
+  const asks = 'now Waiting for permission: Bash: npm test';
+  const answeredNow = 'done Waiting for permission: Bash: npm test';
+  const state = (state: string) => system('session_state_changed', { state });
+
+  it('shows while the CLI waits, until it goes on', () => {
+    expect(say(state('running'), asked, state('requires_action'), state('running'))).toEqual([
+      asks,
+      answeredNow,
+    ]);
+  });
+
+  it('stays while the CLI says that it waits', () => {
+    expect(say(asked, state('requires_action'))).toEqual([asks]);
+  });
+
+  it('shows until the CLI takes it back', () => {
+    expect(say(asked, { type: 'control_cancel_request', request_id: 'q1' })).toEqual([
+      asks,
+      answeredNow,
+    ]);
+  });
+
+  it('stays when the CLI takes back another', () => {
+    expect(say(asked, { type: 'control_cancel_request', request_id: 'q2' })).toEqual([asks]);
+    expect(say(asked, { type: 'control_cancel_request' })).toEqual([asks]);
+  });
+
+  it('shows until the run is over, if nothing else ends it', () => {
+    expect(heard(asked).end()).toEqual([asks, answeredNow]);
+  });
+
+  it('ends once, whatever comes after', () => {
+    const { said, end } = heard(
+      asked,
+      state('running'),
+      { type: 'control_cancel_request', request_id: 'q1' },
+      state('running'),
+    );
+    end();
+    expect(said).toEqual([asks, answeredNow]);
+  });
+
+  it('beside another shows by itself', () => {
+    const other = permissionRequest('q2', 'Write', { file_path: '/srv/a.txt' });
+    expect(say(asked, other, state('running'))).toEqual([
+      asks,
+      'now Waiting for permission: Write a.txt',
+      answeredNow,
+      'done Waiting for permission: Write a.txt',
+    ]);
+  });
+
+  it('leaves the tool call open, which goes on after it', () => {
+    const call = assistant('msg_1', [toolUse('toolu_1', 'Bash', { command: 'npm test' })]);
+    expect(say(call, asked, state('running'), toolResult('toolu_1'))).toEqual([
+      'begins Bash: npm test',
+      asks,
+      answeredNow,
+      'ends Bash: npm test with Done.',
+    ]);
+  });
+
+  it('does not touch the text', () => {
+    expect(textOf(...answered('Hel'), asked, state('running'), text('lo'))).toBe('Hello');
+  });
+
+  it.each([
+    ['another subtype', { subtype: 'hook_callback', tool_name: 'Bash' }],
+    ['no tool', { subtype: 'can_use_tool' }],
+    ['nothing', undefined],
+    ['null', null],
+  ])('is not made of a control request of %s', (_, request) => {
+    expect(say({ type: 'control_request', request_id: 'q1', request })).toEqual([]);
   });
 });

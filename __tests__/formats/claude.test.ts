@@ -1,4 +1,4 @@
-import { statusOf } from '../../lib/errors.js';
+import { errorCodes, statusOf } from '../../lib/errors.js';
 import { claude } from '../../lib/formats/claude.js';
 import { crash, type Ending, interruption, timeout } from '../../lib/outcome.js';
 import { collect, contextOf, encode, init, outcomeOf, result, success } from './support.js';
@@ -138,24 +138,61 @@ describe('not streamed', () => {
 
 describe('the rest of the contract', () => {
   it('reads a request, streamed unless it says otherwise', () => {
-    expect(claude.read({ prompt: 'Hi', effort: 'low' })).toMatchObject({
-      turn: { content: 'Hi', effort: 'low' },
+    expect(claude.read({ prompt: 'Hi', effort: 'low', model: 'opus', user: 'ann' }, {})).toEqual({
+      turn: { content: 'Hi', effort: 'low', model: 'opus', session: undefined },
       stream: true,
       includeUsage: true,
+      modelName: 'opus',
+      user: 'ann',
+      conversation: undefined,
+      background: false,
     });
-    expect(claude.read({ prompt: 'Hi', stream: false }).stream).toBe(false);
-    expect(claude.read({ prompt: 'Hi', stream: null }).stream).toBe(true);
+    expect(claude.read({ prompt: 'Hi', stream: false }, {}).stream).toBe(false);
+    expect(claude.read({ prompt: 'Hi', stream: null }, {}).stream).toBe(true);
+  });
+
+  it('reads a conversation', () => {
+    const messages = [
+      { role: 'user', content: 'Hi' },
+      { role: 'assistant', content: 'Hello!' },
+      { role: 'user', content: 'And now?' },
+    ];
+    expect(claude.read({ messages }, {}).conversation).toMatchObject({
+      answer: 'Hello!',
+      content: 'And now?',
+    });
+  });
+
+  it('leaves an earlier answer as it is: nothing was shown beside it', () => {
+    const content = '[Starting Claude Code...]\n<details type="reasoning">\n</details>';
+    const messages = [
+      { role: 'user', content: 'Hi' },
+      { role: 'assistant', content },
+      { role: 'user', content: 'And now?' },
+    ];
+    expect(claude.read({ messages }, {}).conversation?.answer).toBe(content);
+  });
+
+  it('takes nothing for a request of Open WebUI for itself: that one speaks openai', () => {
+    const messages = [{ role: 'user', content: '### Task:\nGenerate a concise, 3-5 word title' }];
+    expect(claude.read({ messages }, { 'x-openwebui-task': 'title' }).background).toBe(false);
   });
 
   it('refuses a "stream" that is no boolean', () => {
-    expect(() => claude.read({ prompt: 'Hi', stream: 'no' })).toThrow(
+    expect(() => claude.read({ prompt: 'Hi', stream: 'no' }, {})).toThrow(
       '"stream" must be true or false.',
     );
   });
 
-  it('has an error body of its own', () => {
-    expect(claude.errorBody('refused', 'No.')).toEqual({
-      error: { code: 'refused', message: 'No.' },
+  it('has an error body of its own, without the field: the message names it', () => {
+    const failure = { code: 'invalid_messages', message: 'No.', field: 'messages' } as const;
+    expect(claude.errorResponse(failure)).toEqual({
+      status: 400,
+      body: { error: { code: 'invalid_messages', message: 'No.' } },
     });
+  });
+
+  it.each(errorCodes)('answers %s with its own status', (code) => {
+    expect(claude.errorResponse({ code, message: 'No.' }).status).toBe(statusOf(code));
   });
 });

@@ -1,28 +1,14 @@
-import { ClaudeStreamError, type ErrorCode } from '../../lib/errors.js';
+import type { ErrorCode } from '../../lib/errors.js';
 import { readBody, readFlag, readTurn } from '../../lib/formats/readTurn.js';
+import { errorOf } from './support.js';
 
-const read = (body: Record<string, unknown>) => readTurn(body, 'effort');
+const read = (body: Record<string, unknown>) => readTurn(body, { effortField: 'effort' }).turn;
 const user = (content: unknown) => ({ role: 'user', content });
-const readMessages = (...messages: unknown[]) => read({ messages });
 
-const PNG = 'data:image/png;base64,iVBORw0KGgo=';
 const SESSION = '9cc73ee5-4fbe-4652-912c-44680ab069b8';
 
-/** The error that `act` throws: its code and its message, which a client may read. */
-function errorOf(act: () => unknown) {
-  try {
-    act();
-  } catch (error) {
-    if (!(error instanceof ClaudeStreamError)) throw error;
-    expect(error.status).toBe(400);
-    expect(error.publicMessage).toBe(error.message);
-    return { code: error.code, message: error.message };
-  }
-  throw new Error('Nothing was thrown.');
-}
-
-const refused = (body: Record<string, unknown>, code: ErrorCode, message: string) =>
-  expect(errorOf(() => read(body))).toEqual({ code, message });
+const refused = (body: Record<string, unknown>, code: ErrorCode, message: string, field?: string) =>
+  expect(errorOf(() => read(body))).toEqual({ code, message, field });
 
 describe('the body', () => {
   it('is an object', () => {
@@ -43,6 +29,7 @@ describe('the body', () => {
       message:
         'The request has no parsed JSON object as its body. Send "Content-Type: application/json", and mount ' +
         'express.json() before claudeStream(): app.use(express.json()).',
+      field: undefined,
     });
   });
 });
@@ -57,10 +44,6 @@ describe('the prompt', () => {
     });
   });
 
-  it('stands above messages', () => {
-    expect(read({ prompt: 'Hi', messages: [user('Other')] }).content).toBe('Hi');
-  });
-
   it('that is null counts as absent', () => {
     expect(read({ prompt: null, messages: [user('Hi')] }).content).toBe('Hi');
   });
@@ -73,11 +56,11 @@ describe('the prompt', () => {
   );
 
   it.each([5, true, ['Hi'], { text: 'Hi' }])('must be a string, not %j', (prompt) => {
-    refused({ prompt }, 'invalid_prompt', '"prompt" must be a string.');
+    refused({ prompt }, 'invalid_prompt', '"prompt" must be a string.', 'prompt');
   });
 
   it.each(['', ' \n\t'])('must not be empty, as %j is', (prompt) => {
-    refused({ prompt }, 'invalid_prompt', '"prompt" must not be empty.');
+    refused({ prompt }, 'invalid_prompt', '"prompt" must not be empty.', 'prompt');
   });
 });
 
@@ -118,7 +101,7 @@ describe('what a request may choose', () => {
   });
 
   it.each([5, {}, ['opus']])('has no model like %j', (model) => {
-    refused({ prompt: 'Hi', model }, 'invalid_request', '"model" must be a string.');
+    refused({ prompt: 'Hi', model }, 'invalid_request', '"model" must be a string.', 'model');
   });
 
   it.each(['huge', '', 5, 'High', ['low']])('has no effort like %j', (effort) => {
@@ -126,207 +109,113 @@ describe('what a request may choose', () => {
       { prompt: 'Hi', effort },
       'invalid_request',
       '"effort" must be one of low, medium, high, xhigh, max.',
+      'effort',
     );
   });
 
   it('finds the effort under the format’s own name', () => {
-    expect(readTurn({ prompt: 'Hi', depth: 'max' }, 'depth').effort).toBe('max');
-    expect(errorOf(() => readTurn({ prompt: 'Hi', depth: 'x' }, 'depth')).message).toContain(
-      '"depth" must be one of',
-    );
+    const fields = { effortField: 'depth' };
+    expect(readTurn({ prompt: 'Hi', depth: 'max', effort: 'low' }, fields).turn.effort).toBe('max');
+    expect(errorOf(() => readTurn({ prompt: 'Hi', depth: 'x' }, fields))).toEqual({
+      code: 'invalid_request',
+      message: '"depth" must be one of low, medium, high, xhigh, max.',
+      field: 'depth',
+    });
   });
 
-  it.each(['last', '', `${SESSION} `, `${SESSION}\n`, `--flag=${SESSION}`, 5])(
+  it('knows the format’s own names of efforts', () => {
+    const fields = { effortField: 'effort', effortNames: { none: 'low' } } as const;
+    expect(readTurn({ prompt: 'Hi', effort: 'none' }, fields).turn.effort).toBe('low');
+    expect(readTurn({ prompt: 'Hi', effort: 'max' }, fields).turn.effort).toBe('max');
+    for (const effort of ['toString', '__proto__', 'constructor', 5]) {
+      expect(errorOf(() => readTurn({ prompt: 'Hi', effort }, fields)).message).toBe(
+        '"effort" must be one of none, low, medium, high, xhigh, max.',
+      );
+    }
+  });
+
+  it('says whose conversation it is, if the client does', () => {
+    const userOf = (more: object) =>
+      readTurn({ prompt: 'Hi', ...more }, { effortField: 'effort' }).user;
+    expect(userOf({ user: 'ann' })).toBe('ann');
+    expect(userOf({ user: null })).toBeUndefined();
+    expect(userOf({})).toBeUndefined();
+    refused({ prompt: 'Hi', user: 5 }, 'invalid_request', '"user" must be a string.', 'user');
+  });
+
+  it.each(['last', '', `${SESSION} `, `${SESSION}\n`, `--flag=${SESSION}`])(
     'has no session like %j',
     (session) => {
       refused(
         { prompt: 'Hi', session },
         'invalid_request',
         '"session" must be the UUID of a session.',
+        'session',
       );
     },
   );
+
+  it('has no session that is no string', () => {
+    refused(
+      { prompt: 'Hi', session: 5 },
+      'invalid_request',
+      '"session" must be a string.',
+      'session',
+    );
+  });
 });
 
 describe('messages', () => {
-  it('of one user message are its text', () => {
-    expect(readMessages(user('Hi'))).toMatchObject({ content: 'Hi', system: undefined });
-    expect(
-      readMessages(
-        user([
-          { type: 'text', text: 'Hi ' },
-          { type: 'text', text: 'there' },
-        ]),
-      ),
-    ).toMatchObject({
-      content: 'Hi there',
+  const messages = [
+    { role: 'system', content: 'Be brief.' },
+    user('Hi'),
+    { role: 'assistant', content: '<shown>Hello!' },
+    user('And now?'),
+  ];
+
+  it('become the turn and the conversation', () => {
+    const { turn, conversation } = readTurn({ messages }, { effortField: 'effort' });
+
+    expect(turn.content).toContain('[assistant]\n<shown>Hello!');
+    expect(turn.system).toBe('Be brief.');
+    expect(conversation).toMatchObject({ answer: '<shown>Hello!', content: 'And now?' });
+  });
+
+  it('lose what the format shows beside an answer', () => {
+    const cleanAnswer = (text: string) => text.replace('<shown>', '');
+    const { turn, conversation } = readTurn({ messages }, { effortField: 'effort', cleanAnswer });
+
+    expect(turn.content).toContain('[assistant]\nHello!');
+    expect(conversation?.answer).toBe('Hello!');
+  });
+
+  it('come with the session that the client names, and everything else it may choose', () => {
+    expect(read({ messages, session: SESSION, model: 'opus', effort: 'low' })).toMatchObject({
+      session: SESSION,
+      model: 'opus',
+      effort: 'low',
     });
-  });
-
-  it('of system and developer are the system prompt, wherever they stand', () => {
-    expect(
-      readMessages({ role: 'system', content: 'Be brief.' }, user('Hi'), {
-        role: 'developer',
-        content: [{ type: 'text', text: 'Be kind.' }],
-      }),
-    ).toMatchObject({ content: 'Hi', system: 'Be brief.\n\nBe kind.' });
-  });
-
-  it('before the last are told as the conversation so far', () => {
-    expect(
-      readMessages(
-        user('Hi'),
-        { role: 'assistant', content: 'Hello!' },
-        { role: 'assistant', content: null, tool_calls: [{}] },
-        { role: 'tool', content: '42', tool_call_id: 'x' },
-        user('And now?'),
-      ).content,
-    ).toBe(
-      'The conversation so far:\n\n' +
-        '[user]\nHi\n\n' +
-        '[assistant]\nHello!\n\n' +
-        '[assistant]\n\n\n' +
-        '[tool]\n42\n\n' +
-        "The user's new message, to be answered now:\n\nAnd now?",
-    );
-  });
-
-  it('keep their images, in their place', () => {
-    expect(
-      readMessages(
-        user([
-          { type: 'text', text: 'What is ' },
-          { type: 'image_url', image_url: { url: PNG, detail: 'low' } },
-        ]),
-        { role: 'assistant', content: 'A dot.' },
-        user([{ type: 'image_url', image_url: PNG }]),
-      ).content,
-    ).toEqual([
-      { type: 'text', text: 'The conversation so far:\n\n[user]\nWhat is ' },
-      { type: 'image', source: { type: 'base64', media_type: 'image/png', data: 'iVBORw0KGgo=' } },
-      {
-        type: 'text',
-        text: "\n\n[assistant]\nA dot.\n\nThe user's new message, to be answered now:\n\n",
-      },
-      { type: 'image', source: { type: 'base64', media_type: 'image/png', data: 'iVBORw0KGgo=' } },
-    ]);
-  });
-
-  it('may hold the image blocks of the Messages API', () => {
-    const image = {
-      type: 'image',
-      source: { type: 'base64', media_type: 'image/webp', data: 'AAAA' },
-    };
-    expect(readMessages(user([image])).content).toEqual([image]);
   });
 
   it('that are null count as absent', () => {
     expect(read({ prompt: 'Hi', messages: null }).content).toBe('Hi');
   });
 
-  const invalid = (messages: unknown, message: string) =>
-    refused({ messages }, 'invalid_messages', message);
-
-  it.each([[], {}, 'Hi', 5])('must be an array with a message, not %j', (messages) => {
-    invalid(messages, '"messages" must be an array with at least one message.');
+  it('stand above a prompt, whatever it is', () => {
+    for (const prompt of ['Other', '', 5]) {
+      const { turn, conversation } = readTurn({ prompt, messages }, { effortField: 'effort' });
+      expect(turn.content).toContain('And now?');
+      expect(turn.content).not.toContain('Other');
+      expect(conversation).toMatchObject({ content: 'And now?' });
+    }
   });
 
-  it.each([null, 'Hi', 5])('must be objects, not %j', (message) => {
-    invalid([user('Hi'), message], 'messages[1] must be an object.');
+  it('that are wrong are not replaced by a prompt', () => {
+    expect(errorOf(() => read({ prompt: 'Hi', messages: [] })).code).toBe('invalid_messages');
   });
 
-  it.each([undefined, 'User', 'root', 5, ''])('have no role like %j', (role) => {
-    invalid(
-      [{ role, content: 'Hi' }],
-      'messages[0].role must be one of system, developer, user, assistant, tool, function.',
-    );
-  });
-
-  it.each([undefined, null, 5, { text: 'Hi' }])(
-    'of the user have no content like %j',
-    (content) => {
-      invalid([user(content)], 'messages[0].content must be a string or an array of parts.');
-    },
-  );
-
-  it('end with the user', () => {
-    const message = 'The last of "messages" must be of the user.';
-    invalid([user('Hi'), { role: 'assistant', content: 'Hello' }], message);
-    invalid([{ role: 'system', content: 'Be brief.' }], message);
-  });
-
-  it.each(['', ' \n', [], [{ type: 'text', text: ' ' }]])(
-    'do not end with a message as empty as %j',
-    (content) => {
-      invalid([user(content)], 'The last of "messages" must not be empty.');
-    },
-  );
-
-  it.each([
-    ['no object', 'Hi'],
-    ['null', null],
-    ['of an unknown type', { type: 'input_audio', input_audio: {} }],
-    ['a text without text', { type: 'text' }],
-    ['an image by URL in the Messages API', { type: 'image', source: { type: 'url', url: 'x' } }],
-    ['an image without source', { type: 'image' }],
-    [
-      'an image of another type',
-      { type: 'image', source: { type: 'base64', media_type: 'image/svg+xml', data: 'AAAA' } },
-    ],
-    [
-      'an image that is not base64',
-      { type: 'image', source: { type: 'base64', media_type: 'image/png', data: '"},{' } },
-    ],
-  ])('hold no part that is %s', (_, part) => {
-    invalid(
-      [user([{ type: 'text', text: 'Hi' }, part])],
-      'messages[0].content[1] must be {"type": "text", "text": string} or {"type": "image_url", "image_url": {"url": data URL}}.',
-    );
-  });
-
-  it.each([
-    ['another type', { url: 'data:image/svg+xml;base64,AAAA' }],
-    ['no image', { url: 'data:text/html;base64,AAAA' }],
-    ['no base64', { url: 'data:image/png,AAAA' }],
-    ['broken base64', { url: 'data:image/png;base64,AA!A' }],
-    ['empty data', { url: 'data:image/png;base64,' }],
-    ['a web address', { url: 'https://example.com/a.png' }],
-    ['a file', 'file:///etc/passwd'],
-    ['a number', 5],
-    ['null', null],
-    ['undefined', undefined],
-  ])('hold no image_url of %s', (_, image_url) => {
-    invalid(
-      [user([{ type: 'image_url', image_url }])],
-      'messages[0].content[0].image_url must be a base64 data URL of a JPEG, PNG, GIF or WebP image; other URLs are not fetched.',
-    );
-  });
-
-  it.each(['jpeg', 'png', 'gif', 'webp'])('hold an image of the type %s', (type) => {
-    const url = `data:image/${type};base64,AAAA`;
-    expect(readMessages(user([{ type: 'image_url', image_url: { url } }])).content).toMatchObject([
-      { source: { media_type: `image/${type}`, data: 'AAAA' } },
-    ]);
-  });
-});
-
-describe('a huge request', () => {
-  const timeOf = (act: () => unknown) => {
-    const start = performance.now();
-    act();
-    return performance.now() - start;
-  };
-  const image = (data: string) => user([{ type: 'image_url', image_url: { url: data } }]);
-
-  it('with an image of 5 MB is read in linear time, valid or not', () => {
-    const data = `data:image/png;base64,${'A'.repeat(5_000_000)}`;
-    expect(timeOf(() => readMessages(image(data)))).toBeLessThan(500);
-    expect(timeOf(() => errorOf(() => readMessages(image(`${data}!`))))).toBeLessThan(500);
-  });
-
-  it('with 100 000 messages is read in linear time', () => {
-    const history = Array.from({ length: 100_000 }, () => user('x'.repeat(50)));
-    expect(timeOf(() => readMessages(...history))).toBeLessThan(2_000);
+  it('alone make a conversation: a prompt does not', () => {
+    expect(readTurn({ prompt: 'Hi' }, { effortField: 'effort' }).conversation).toBeUndefined();
   });
 });
 
@@ -341,6 +230,7 @@ describe('a flag', () => {
     expect(errorOf(() => readFlag(value, 'stream', true))).toEqual({
       code: 'invalid_request',
       message: '"stream" must be true or false.',
+      field: 'stream',
     });
   });
 });

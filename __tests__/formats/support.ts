@@ -1,6 +1,7 @@
 /** Messages as the CLI writes them, the outcomes of runs, and what a format makes of both. */
 import type { ClaudeMessage, ContentBlock } from '../../lib/claude/messages.js';
-import type { EncoderContext, Format } from '../../lib/formats/format.js';
+import { ClaudeStreamError } from '../../lib/errors.js';
+import type { ChatRequest, EncoderContext, Format } from '../../lib/formats/format.js';
 import type { Ending, Outcome, RunFacts } from '../../lib/outcome.js';
 
 export const init = { type: 'system', subtype: 'init', model: 'claude-fixture' };
@@ -59,10 +60,21 @@ export const readNotes = assistant('msg_1', [
   toolUse('toolu_1', 'Read', { file_path: '/srv/notes.md' }),
 ]);
 
-export const toolResult = (tool_use_id: string): ClaudeMessage => ({
+export const toolResult = (tool_use_id: string, content: unknown = 'Done.'): ClaudeMessage => ({
   type: 'user',
   parent_tool_use_id: null,
-  message: { content: [{ type: 'tool_result', tool_use_id, content: 'Done.' }] },
+  message: { content: [{ type: 'tool_result', tool_use_id, content }] },
+});
+
+/** The CLI asks whether a tool may run. */
+export const permissionRequest = (
+  request_id: string,
+  tool_name: string,
+  input: object,
+): ClaudeMessage => ({
+  type: 'control_request',
+  request_id,
+  request: { subtype: 'can_use_tool', tool_name, input },
 });
 
 export const system = (subtype: string, more: object): ClaudeMessage => ({
@@ -103,6 +115,7 @@ export function outcomeOf(ending: Ending, facts: Partial<RunFacts> = {}): Outcom
     exitCode: 0,
     signal: null,
     sessionId: '11111111-2222-4333-8444-555555555555',
+    lastMessageId: '99999999-2222-4333-8444-555555555555',
     model: 'claude-fixture',
     turns: 1,
     usage: undefined,
@@ -116,11 +129,24 @@ export function outcomeOf(ending: Ending, facts: Partial<RunFacts> = {}): Outcom
 
 export const success = outcomeOf({ status: 'success', result: '', stopReason: 'end_turn' });
 
+export function requestOf(overrides: Partial<ChatRequest> = {}): ChatRequest {
+  return {
+    turn: { content: 'Hello' },
+    stream: true,
+    includeUsage: false,
+    modelName: undefined,
+    user: undefined,
+    conversation: undefined,
+    background: false,
+    ...overrides,
+  };
+}
+
 export function contextOf(overrides: Partial<EncoderContext> = {}): EncoderContext {
   return {
     runId: 'run',
     startedAt: 1_700_000_000_999,
-    request: { turn: { content: 'Hello' }, stream: true, includeUsage: false },
+    request: requestOf(),
     toolDisplay: 'status',
     exposeErrors: false,
     ...overrides,
@@ -156,6 +182,26 @@ export function collect(
   const collector = format.collector(context);
   for (const message of messages) collector.message(message);
   return collector.end(outcome);
+}
+
+/** What a client may know of the error that `act` throws; a request is at fault, so that is all of it. */
+export function errorOf(act: () => unknown) {
+  try {
+    act();
+  } catch (error) {
+    if (!(error instanceof ClaudeStreamError)) throw error;
+    const { status, code, message, field, publicMessage } = error;
+    expect({ status, publicMessage }).toEqual({ status: 400, publicMessage: message });
+    return { code, message, field };
+  }
+  throw new Error('Nothing was thrown.');
+}
+
+/** How many milliseconds `act` takes. */
+export function timeOf(act: () => unknown): number {
+  const start = performance.now();
+  act();
+  return performance.now() - start;
 }
 
 /** Random numbers from 0 to below 1 that are the same in every test run (mulberry32). */

@@ -10,11 +10,12 @@ import {
 } from '../../lib/claude/messages.js';
 import type { ErrorCode } from '../../lib/errors.js';
 import { claude } from '../../lib/formats/claude.js';
-import type { EncoderContext, Format } from '../../lib/formats/format.js';
-import { openai } from '../../lib/formats/openai.js';
+import { type EncoderContext, type Format, toolDisplays } from '../../lib/formats/format.js';
+import { withoutDisplay } from '../../lib/formats/openai/answerText.js';
+import { openai } from '../../lib/formats/openai/openai.js';
 import { crash, endingOf, type Outcome, usageOf } from '../../lib/outcome.js';
 import { encodeFrame } from '../../lib/sse/frames.js';
-import { contextOf, type Event, outcomeOf } from './support.js';
+import { contextOf, type Event, encode, outcomeOf, requestOf } from './support.js';
 
 const FOLDER = join(__dirname, '../fixtures/transcripts');
 
@@ -48,13 +49,21 @@ const endings = {
   write: 'success',
 } as const satisfies Record<string, ErrorCode | 'success'>;
 
+/** What OpenAI calls some of them. */
+const openaiNames: Partial<Record<ErrorCode | 'success', string>> = {
+  prompt_too_long: 'context_length_exceeded',
+  refused: 'content_filter',
+};
+
+const openaiCode = (name: keyof typeof endings) => openaiNames[endings[name]] ?? endings[name];
+
 const names = Object.keys(endings) as (keyof typeof endings)[];
 const successes = names.filter((name) => endings[name] === 'success');
 const failures = names.filter((name) => endings[name] !== 'success');
 
 const context = contextOf({
   startedAt: 1_700_000_000_000,
-  request: { turn: { content: 'Hello' }, stream: true, includeUsage: true },
+  request: requestOf({ includeUsage: true }),
 });
 
 function linesOf(name: string): string[] {
@@ -66,7 +75,7 @@ function linesOf(name: string): string[] {
 const messagesOf = (name: string) => linesOf(name).map((line): ClaudeMessage => JSON.parse(line));
 
 /** What `run.ts` makes of a recording: the facts on the way, and the ending of the last result. */
-function outcomeOfRecording(name: string): Outcome {
+function outcomeOfRecording(name: string, structured = false): Outcome {
   let model: string | undefined;
   let apiError: string | undefined;
   let turns = 0;
@@ -79,7 +88,7 @@ function outcomeOfRecording(name: string): Outcome {
       turns += message.num_turns ?? 0;
     }
   }
-  const ending = last ? endingOf(last, apiError) : crash('There is no result.');
+  const ending = last ? endingOf(last, apiError, structured) : crash('There is no result.');
   return outcomeOf(ending, {
     sessionId: last?.session_id,
     model,
@@ -100,7 +109,7 @@ function replay(format: Format, name: string, overrides: Partial<EncoderContext>
     encoder.message(message, line);
     collector.message(message);
   }
-  const outcome = outcomeOfRecording(name);
+  const outcome = outcomeOfRecording(name, used.request.turn.schema !== undefined);
   encoder.end(outcome);
   return { events, outcome, response: collector.end(outcome) };
 }
@@ -132,6 +141,7 @@ interface Chunk {
     delta: { role?: string; content?: string; reasoning_content?: string };
     finish_reason: string | null;
   }[];
+  event?: { type: string; data: { description: string; done: boolean } };
   error?: { message: string; type: string; param: null; code: string };
   usage?: { total_tokens: number } | null;
 }
@@ -143,6 +153,10 @@ function saidIn(chunks: readonly Chunk[], field: 'content' | 'reasoning_content'
   const deltas = chunks.flatMap(({ choices = [] }) => choices.map(({ delta }) => delta[field]));
   return withoutGaps(deltas.join(''));
 }
+
+/** Every character that a client keeps. */
+const contentOf = (chunks: readonly Chunk[]) =>
+  chunks.flatMap(({ choices = [] }) => choices.map(({ delta }) => delta.content ?? '')).join('');
 
 const finishReasons = (chunks: readonly Chunk[]) =>
   chunks.flatMap(({ choices = [] }) =>
@@ -193,7 +207,7 @@ describe('openai, streamed', () => {
         message: 'message' in outcome && outcome.message,
         type: expect.any(String),
         param: null,
-        code: endings[name],
+        code: openaiCode(name),
       },
     });
     expect(chunks.filter(({ usage }) => usage)).toEqual([]);
@@ -205,6 +219,86 @@ describe('openai, streamed', () => {
     expect(content.match(/The subagent reported two lines\./g)).toHaveLength(2);
     expect(content).not.toContain('looked at the notes');
   });
+});
+
+describe('openai, streamed: what the client keeps', () => {
+  // As `conversations.ts` compares them: a client trims, and joins parts in its own way.
+  const condensed = (text: string) => text.replace(/\s+/g, '');
+
+  it.each(toolDisplays.flatMap((toolDisplay) => names.map((name) => [toolDisplay, name] as const)))(
+    'tools as %s, %s: is, without what was only shown, what was remembered',
+    (toolDisplay, name) => {
+      const remembered: string[] = [];
+      const events = encode(openai, messagesOf(name), outcomeOfRecording(name), {
+        ...context,
+        toolDisplay,
+        onAnswer: (text) => remembered.push(text),
+      });
+      const kept = contentOf(chunksOf(events));
+
+      expect(condensed(withoutDisplay(kept))).toBe(condensed(remembered.join('')));
+      expect(condensed(remembered.join(''))).toBe(condensed(recorded(name).text));
+    },
+  );
+});
+
+describe('openai, tools in a details block', () => {
+  const content = (name: string) =>
+    contentOf(chunksOf(replay(openai, name, { toolDisplay: 'details' }).events));
+
+  it.each([
+    ['read', 1],
+    ['bash', 1],
+    ['write', 2],
+    ['parallel', 2],
+    ['hello', 0],
+    ['denied', 1],
+  ])('%s: has as many blocks as calls: %i', (name, count) => {
+    expect(content(name).match(/^<details type="tool_calls" done="true" /gm) ?? []).toHaveLength(
+      count,
+    );
+    expect(content(name).match(/^<\/details>$/gm) ?? []).toHaveLength(count);
+  });
+
+  it('read: stands between the texts, apart from both', () => {
+    expect(content('read').replace(/<details[\s\S]*<\/details>/, '(block)')).toMatch(
+      /\S\n\n\(block\)\n\n\S/,
+    );
+  });
+});
+
+describe('openai, with a schema', () => {
+  it('json-schema: a model that answered in words says nothing and has failed', () => {
+    const request = requestOf({ turn: { content: 'Hello', schema: { type: 'object' } } });
+    const { events, response } = replay(openai, 'json-schema', { request });
+    const chunks = chunksOf(events);
+
+    expect(saidIn(chunks, 'content')).toBe('');
+    expect(chunks.at(-1)?.error?.code).toBe('schema_not_met');
+    expect(finishReasons(chunks)).toEqual([]);
+    expect(response).toMatchObject({ status: 502, body: { error: { code: 'schema_not_met' } } });
+  });
+});
+
+describe('openai, a permission that is asked for', () => {
+  it.each(['permission-allowed', 'permission-denied'])('%s: shows as status', (name) => {
+    const statuses = chunksOf(replay(openai, name).events).flatMap(({ event }) => event ?? []);
+
+    expect(statuses.map(({ data }) => data)).toContainEqual({
+      description: 'Waiting for permission: Bash: touch /home/user/project/denied.txt',
+      done: false,
+    });
+    expect(openAtTheEnd(statuses)).toEqual([]);
+  });
+
+  const openAtTheEnd = (statuses: readonly { data: { description: string; done: boolean } }[]) => {
+    const open = new Set<string>();
+    for (const { data } of statuses) {
+      if (data.done) open.delete(data.description);
+      else open.add(data.description);
+    }
+    return [...open];
+  };
 });
 
 describe('openai, not streamed', () => {
@@ -225,7 +319,7 @@ describe('openai, not streamed', () => {
     const { status, body } = replay(openai, name).response;
 
     expect(status).toBeGreaterThanOrEqual(400);
-    expect(body).toMatchObject({ error: { param: null, code: endings[name] } });
+    expect(body).toMatchObject({ error: { param: null, code: openaiCode(name) } });
     expect(body).not.toHaveProperty('choices');
   });
 });

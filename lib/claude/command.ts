@@ -8,13 +8,20 @@ export type Effort = (typeof efforts)[number];
 export interface Turn {
   /** The user's words: text, or text and image blocks. */
   readonly content: string | readonly ContentBlock[];
-  /** System and developer messages, appended to the CLI's own system prompt. */
+  /** System and developer messages. */
   readonly system?: string | undefined;
   readonly model?: string | undefined;
   readonly effort?: Effort | undefined;
   /** A session to resume: its UUID. */
   readonly session?: string | undefined;
+  /** The UUID of the assistant message to go on from, in a copy of the session: what came after it is left out. */
+  readonly forkAt?: string | undefined;
+  /** The JSON Schema that the answer must meet. */
+  readonly schema?: object | undefined;
 }
+
+/** What becomes of a request's system messages: more of the CLI's system prompt, or all of it. */
+export const systemMessageUses = ['append', 'replace'] as const;
 
 /** The options that become the process: what to start, where, with which flags. */
 export interface CommandOptions {
@@ -30,10 +37,12 @@ export interface CommandOptions {
   readonly model?: string | undefined;
   /** `--fallback-model`: tried in order when the model is overloaded. */
   readonly fallbackModel?: string | readonly string[] | undefined;
-  /** `--system-prompt`: replaces the CLI's own. */
+  /** Replaces the CLI's own system prompt, as `--system-prompt` does. */
   readonly systemPrompt?: string | undefined;
-  /** `--append-system-prompt`; a request's system messages come after it. */
+  /** Added to the system prompt, as `--append-system-prompt` does; a request's system messages come after it. */
   readonly appendSystemPrompt?: string | undefined;
+  /** Whether a request's system messages are added to the system prompt or replace it. Default `'append'`. */
+  readonly systemMessages?: (typeof systemMessageUses)[number] | undefined;
   /** `--tools`: the built-in tools that exist at all; `[]` for none. */
   readonly tools?: readonly string[] | undefined;
   /** `--allowedTools`: run without asking. */
@@ -73,9 +82,14 @@ export interface Command {
   readonly args: readonly string[];
   readonly cwd: string | undefined;
   readonly env: Readonly<Record<string, string>>;
-  /** The first line on stdin, with its newline. */
+  /** What is written to stdin first: whole lines. */
   readonly stdin: string;
+  /** Whether the answer must meet a schema. */
+  readonly structured: boolean;
 }
+
+/** The id of the control request that sets a process up; its answer bears the same. */
+export const INITIALIZE_REQUEST = 'claude-stream-initialize';
 
 /** Every process of a run carries the run's id in this variable; that is how its survivors are found. */
 export const RUN_ID_VARIABLE = 'CLAUDE_STREAM_RUN_ID';
@@ -84,14 +98,53 @@ export const RUN_ID_VARIABLE = 'CLAUDE_STREAM_RUN_ID';
  * Options and a turn become a process.
  *
  * The prompt goes over stdin, never as an argument: there it could be read as a flag, seen in `ps`, or be too long
- * (E2BIG above 128 KiB). Flags are one argument each, `--flag=value`, so that no value is ever taken for a flag.
+ * (E2BIG above 128 KiB), and the system prompt goes the same way for the same reasons. Flags are one argument each,
+ * `--flag=value`, so that no value is ever taken for a flag.
+ *
+ * @param asksPermission whether the CLI is to ask over stdin before a tool runs that is not allowed yet
  */
 export function commandFor(
   options: CommandOptions,
   turn: Turn,
   runId: string,
   serverEnvironment: NodeJS.ProcessEnv,
+  asksPermission = false,
 ): Command {
+  const flags = flagsFor(options, turn);
+  if (asksPermission) flags.push('--permission-prompt-tool=stdio');
+  return {
+    ...processFor(options, flags, runId, serverEnvironment),
+    stdin: `${initializeLine(options, turn)}${userMessageLine(turn.content, options)}`,
+    structured: turn.schema !== undefined,
+  };
+}
+
+/** A process that is asked what it offers and never given a prompt: no tools, no MCP servers, no session. */
+export function inquiryFor(
+  options: CommandOptions,
+  runId: string,
+  serverEnvironment: NodeJS.ProcessEnv,
+): Command {
+  const { settings, settingSources } = options;
+  const flags = flagsFor({ settings, settingSources, tools: [], strictMcpConfig: true }, {});
+  return {
+    ...processFor(
+      { ...options, args: [] },
+      [...flags, '--no-session-persistence'],
+      runId,
+      serverEnvironment,
+    ),
+    stdin: line(initializeRequest({})),
+    structured: false,
+  };
+}
+
+function processFor(
+  options: CommandOptions,
+  flags: readonly string[],
+  runId: string,
+  serverEnvironment: NodeJS.ProcessEnv,
+): Pick<Command, 'command' | 'args' | 'cwd' | 'env'> {
   return {
     command: options.command ?? 'claude',
     args: [
@@ -100,7 +153,7 @@ export function commandFor(
       '--output-format=stream-json',
       '--verbose',
       '--include-partial-messages',
-      ...flagsFor(options, turn),
+      ...flags,
       ...(options.args ?? []),
     ],
     cwd: options.cwd,
@@ -112,19 +165,48 @@ export function commandFor(
       ...environmentFor(serverEnvironment, options.env ?? {}),
       [RUN_ID_VARIABLE]: runId,
     },
-    stdin: userMessageLine(turn.content, options),
   };
 }
 
-function flagsFor(options: CommandOptions, turn: Turn): string[] {
-  const system = [options.appendSystemPrompt, turn.system].filter(Boolean).join('\n\n');
+/**
+ * Sets the process up: the system prompt, and the schema of the answer. Empty when there is nothing to say.
+ *
+ * 2.1.330 records the system prompt with the session and sends the record on every resume, whatever it is told then. A
+ * client may change its system messages between two turns, and the application its options between two deployments, so
+ * nothing is recorded.
+ */
+function initializeLine(options: CommandOptions, { system, schema }: Turn): string {
+  const replaced = system !== undefined && options.systemMessages === 'replace';
+  const appended = [options.appendSystemPrompt, replaced ? undefined : system].filter(Boolean);
+  const prompts = {
+    systemPrompt: replaced ? system : options.systemPrompt,
+    appendSystemPrompt: appended.length > 0 ? appended.join('\n\n') : undefined,
+  };
+  const isPrompted = Object.values(prompts).some((prompt) => prompt !== undefined);
+  if (!isPrompted && schema === undefined) return '';
+  const systemPromptSnapshot = isPrompted ? false : undefined;
+  return line(initializeRequest({ ...prompts, systemPromptSnapshot, jsonSchema: schema }));
+}
+
+function initializeRequest(setup: object): object {
+  return {
+    type: 'control_request',
+    request_id: INITIALIZE_REQUEST,
+    request: { subtype: 'initialize', ...setup },
+  };
+}
+
+function line(message: object): string {
+  return `${JSON.stringify(message)}\n`;
+}
+
+function flagsFor(options: CommandOptions, turn: Partial<Turn>): string[] {
   const values: Record<string, string | number | undefined> = {
     model: turn.model ?? options.model,
     'fallback-model': joined(options.fallbackModel),
     effort: turn.effort ?? options.effort,
     resume: turn.session,
-    'system-prompt': options.systemPrompt,
-    'append-system-prompt': system === '' ? undefined : system,
+    'resume-session-at': turn.forkAt,
     tools: joined(options.tools),
     allowedTools: joined(options.allowedTools),
     disallowedTools: joined(options.disallowedTools),
@@ -137,6 +219,7 @@ function flagsFor(options: CommandOptions, turn: Turn): string[] {
   const flags = Object.entries(values)
     .filter(([, value]) => value !== undefined)
     .map(([flag, value]) => `--${flag}=${value}`);
+  if (turn.forkAt !== undefined) flags.push('--fork-session');
   for (const directory of options.addDirs ?? []) flags.push(`--add-dir=${directory}`);
   for (const config of listOf(options.mcpConfig)) flags.push(`--mcp-config=${textOrJson(config)}`);
   if (options.strictMcpConfig) flags.push('--strict-mcp-config');
@@ -151,7 +234,7 @@ function userMessageLine(content: Turn['content'], options: CommandOptions): str
       : content.map((block) =>
           block.text === undefined ? block : { ...block, text: plainText(block.text, options) },
         );
-  return `${JSON.stringify({ type: 'user', message: { role: 'user', content: plain } })}\n`;
+  return line({ type: 'user', message: { role: 'user', content: plain } });
 }
 
 /** Not the second half of a mail address or the like: there the CLI sees no mention either. */

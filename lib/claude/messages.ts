@@ -99,6 +99,26 @@ export interface ResultMessage extends ClaudeMessage {
   readonly total_cost_usd?: number;
   readonly usage?: MessageUsage;
   readonly modelUsage?: Readonly<Record<string, ModelUsage>>;
+  /** The answer that meets the schema which was asked for. */
+  readonly structured_output?: unknown;
+}
+
+/** The CLI asks something and waits for a `control_response` with the same id on its stdin. */
+export interface ControlRequestMessage extends ClaudeMessage {
+  readonly type: 'control_request';
+  readonly request_id: string;
+  readonly request: { readonly subtype?: unknown; readonly [field: string]: unknown };
+}
+
+/** The CLI's answer to a control request that was written to its stdin. */
+export interface ControlResponseMessage extends ClaudeMessage {
+  readonly type: 'control_response';
+  readonly response: {
+    readonly subtype?: unknown;
+    readonly request_id?: unknown;
+    readonly response?: unknown;
+    readonly error?: unknown;
+  };
 }
 
 export function isMessage(value: unknown): value is ClaudeMessage {
@@ -131,6 +151,18 @@ export function isSystem(message: ClaudeMessage): message is SystemMessage {
 
 export function isResult(message: ClaudeMessage): message is ResultMessage {
   return message.type === 'result';
+}
+
+export function isControlRequest(message: ClaudeMessage): message is ControlRequestMessage {
+  return (
+    message.type === 'control_request' &&
+    typeof message.request_id === 'string' &&
+    isObject(message.request)
+  );
+}
+
+export function isControlResponse(message: ClaudeMessage): message is ControlResponseMessage {
+  return message.type === 'control_response' && isObject(message.response);
 }
 
 /**

@@ -142,7 +142,8 @@ async function spawnError(
   if (cause.code === 'E2BIG') {
     return new ClaudeStreamError(
       'spawn_failed',
-      'The arguments are too long for the operating system (on Linux 128 KiB each): shorten the system prompt.',
+      'The arguments are too long for the operating system (on Linux 128 KiB each): shorten ' +
+        'the options "settings", "mcpConfig" or "args", or write what is long into a file.',
       { cause },
     );
   }

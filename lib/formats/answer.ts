@@ -3,6 +3,7 @@ import {
   type ClaudeMessage,
   type ContentBlock,
   isAssistant,
+  isMessage,
   isResult,
   isStreamEvent,
   isSystem,
@@ -17,11 +18,26 @@ import { described, shortened, type ToolLabel, toolLabel } from './toolLabel.js'
 export interface AnswerSink {
   text(text: string): void;
   thinking(text: string): void;
-  /** A tool call of the conversation itself begins or ends. */
-  tool(label: ToolLabel, done: boolean): void;
+  /** A tool call of the conversation itself begins. */
+  toolBegun(call: ToolCall): void;
+  /** It has ended, or the run has; `result` is its text, empty if there is none. */
+  toolEnded(call: ToolCall, result: string): void;
   /** Something that takes time or that a reader should know: a retry, a denied permission. */
   notice(description: string, done: boolean): void;
 }
+
+/** A tool call with its whole input. */
+export interface ToolCall {
+  readonly id: string;
+  readonly label: ToolLabel;
+  readonly input: unknown;
+}
+
+/** The tool by which the CLI collects an answer that must meet a schema; the answer itself is in the `result`. */
+const STRUCTURED_OUTPUT = 'StructuredOutput';
+
+/** What the ids of open questions begin with. */
+const PERMISSION = 'permission';
 
 /**
  * Reads an answer out of the messages of a run: every text exactly once, in order.
@@ -46,7 +62,7 @@ export class Answer {
   /** The text of a failed API call; it is the answer only if the run then succeeds with it. */
   #apiError: string | undefined;
   /** Tool calls and notices that have begun and not ended, by id. */
-  readonly #open = new Map<string, () => void>();
+  readonly #open = new Map<string, (result: string) => void>();
 
   constructor(sink: AnswerSink) {
     this.#sink = sink;
@@ -59,7 +75,9 @@ export class Answer {
       this.#assistant(message);
     } else if (isUser(message)) {
       for (const block of blocksOf(message.message.content)) {
-        if (block.type === 'tool_result' && block.tool_use_id) this.#close(block.tool_use_id);
+        if (block.type === 'tool_result' && block.tool_use_id) {
+          this.#close(block.tool_use_id, resultText(block.content));
+        }
       }
     } else if (isSystem(message)) {
       this.#system(message);
@@ -67,6 +85,10 @@ export class Answer {
       this.#result(message);
     } else if (message.type === 'tool_progress') {
       this.#toolProgress(message);
+    } else if (message.type === 'control_request') {
+      this.#controlRequest(message);
+    } else if (message.type === 'control_cancel_request') {
+      this.#close(`${PERMISSION} ${message.request_id}`);
     }
   }
 
@@ -142,7 +164,8 @@ export class Answer {
   }
 
   #toolUse(block: ContentBlock, topLevel: boolean): void {
-    if (block.id === undefined || this.#open.has(block.id)) return;
+    if (typeof block.id !== 'string' || this.#open.has(block.id)) return;
+    if (block.name === STRUCTURED_OUTPUT) return;
     const label = toolLabel(block);
     if (!topLevel) {
       // A subagent may work while the answer is in mid-word: a notice does not touch the text.
@@ -150,21 +173,35 @@ export class Answer {
       return;
     }
     this.#apart = true;
-    this.#sink.tool(label, false);
-    this.#open.set(block.id, () => this.#sink.tool(label, true));
+    const call = { id: block.id, label, input: block.input };
+    this.#sink.toolBegun(call);
+    this.#open.set(block.id, (result) => this.#sink.toolEnded(call, result));
   }
 
   #toolProgress({ tool_use_id, tool_name, elapsed_time_seconds }: ClaudeMessage): void {
     if (typeof tool_name !== 'string' || typeof elapsed_time_seconds !== 'number') return;
     if (typeof tool_use_id !== 'string' || !this.#open.has(tool_use_id)) return;
-    this.#sink.notice(
+    this.#begin(
+      progressOf(tool_use_id),
       `${tool_name}: still running after ${Math.round(elapsed_time_seconds)} s`,
-      false,
     );
+  }
+
+  /** The CLI asks whether a tool may run, and waits. */
+  #controlRequest({ request_id, request }: ClaudeMessage): void {
+    const { subtype, tool_name, input } = (request ?? {}) as Record<string, unknown>;
+    if (subtype !== 'can_use_tool' || typeof tool_name !== 'string') return;
+    const label = toolLabel({ type: 'tool_use', name: tool_name, input });
+    this.#begin(`${PERMISSION} ${request_id}`, `Waiting for permission: ${described(label)}`);
   }
 
   #system(message: SystemMessage): void {
     switch (message.subtype) {
+      case 'session_state_changed':
+        // No message says that a question was answered; the CLI goes on.
+        if (message.state !== 'running') return;
+        for (const id of this.#open.keys()) if (id.startsWith(PERMISSION)) this.#close(id);
+        return;
       case 'api_retry':
         // No message says that the retry worked; the next answer does.
         this.#begin('api_retry', retryNotice(message));
@@ -180,20 +217,34 @@ export class Answer {
           this.#begin(String(message.task_id), taskNotice(message));
         }
         return;
+      case 'task_progress':
+        if (!this.#open.has(String(message.task_id))) return;
+        if (typeof message.summary === 'string' && message.summary !== '') {
+          this.#begin(
+            progressOf(String(message.task_id)),
+            `${taskNotice(message)}: ${shortened(message.summary)}`,
+          );
+        }
+        return;
       case 'task_notification':
         this.#close(String(message.task_id));
         return;
     }
   }
 
+  /** What goes on under an id; what went on under it before is over. */
   #begin(id: string, notice: string): void {
+    this.#close(id);
     this.#sink.notice(notice, false);
     this.#open.set(id, () => this.#sink.notice(notice, true));
   }
 
-  #close(id: string): void {
-    this.#open.get(id)?.();
+  #close(id: string, result = ''): void {
+    const end = this.#open.get(id);
+    if (end === undefined) return;
     this.#open.delete(id);
+    this.#close(progressOf(id));
+    end(result);
   }
 }
 
@@ -205,6 +256,20 @@ function retryNotice({ attempt, max_retries, retry_delay_ms, error }: SystemMess
 
 function taskNotice({ description }: SystemMessage): string {
   return `In the background: ${typeof description === 'string' ? shortened(description) : 'a task'}`;
+}
+
+function progressOf(id: string): string {
+  return `progress of ${id}`;
+}
+
+/** The text of a tool result; an image is named. */
+function resultText(content: unknown): string {
+  if (typeof content === 'string') return content;
+  if (!Array.isArray(content)) return '';
+  return content
+    .filter(isMessage)
+    .map((block) => (typeof block.text === 'string' ? block.text : `[${block.type}]`))
+    .join('\n');
 }
 
 function gapAfter(text: string): string {

@@ -8,7 +8,7 @@ import {
   type Encoder,
   type EncoderContext,
   type Format,
-  failureMessage,
+  failureOf,
 } from './format.js';
 import { readBody, readFlag, readTurn } from './readTurn.js';
 
@@ -25,15 +25,23 @@ const EVENT_NAME = /^(?!(?:error|outcome)$)[\w.-]{1,64}$/;
 export const claude: Format = {
   read(body) {
     const fields = readBody(body);
+    const { turn, conversation, user } = readTurn(fields, { effortField: 'effort' });
     return {
-      turn: readTurn(fields, 'effort'),
+      turn,
+      conversation,
+      user,
       stream: readFlag(fields.stream, 'stream', true),
       includeUsage: true,
+      modelName: turn.model,
+      background: false,
     };
   },
   encoder: (context, emit) => new ClaudeEncoder(context, emit),
   collector: (context) => new ClaudeCollector(context),
-  errorBody: (code, message) => ({ error: { code, message } }),
+  errorResponse: ({ code, message }) => ({
+    status: statusOf(code),
+    body: { error: { code, message } },
+  }),
 };
 
 class ClaudeEncoder implements Encoder {
@@ -79,14 +87,8 @@ class ClaudeCollector implements Collector {
     if (outcome.status === 'success') {
       return { status: 200, body: { result: this.#result, outcome: shown } };
     }
-    const { code } = outcome;
-    return {
-      status: statusOf(code),
-      body: {
-        error: { code, message: failureMessage(outcome, this.#context.exposeErrors) },
-        outcome: shown,
-      },
-    };
+    const failure = failureOf(outcome, this.#context.exposeErrors);
+    return { status: statusOf(failure.code), body: { error: failure, outcome: shown } };
   }
 }
 

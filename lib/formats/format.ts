@@ -2,18 +2,30 @@ import type { Turn } from '../claude/command.js';
 import type { ClaudeMessage } from '../claude/messages.js';
 import type { ErrorCode } from '../errors.js';
 import type { Outcome } from '../outcome.js';
+import type { Conversation } from './readMessages.js';
 
 /** How tools show in a format whose clients have no place for them. */
-export const toolDisplays = ['status', 'text', 'none'] as const;
+export const toolDisplays = ['status', 'text', 'details', 'none'] as const;
 export type ToolDisplay = (typeof toolDisplays)[number];
 
-/** What a request body asks for, in any format. */
+/** The headers of a request, in lower case. */
+export type Headers = Readonly<Record<string, string | readonly string[] | undefined>>;
+
+/** What a request asks for, in any format. */
 export interface ChatRequest {
   readonly turn: Turn;
   /** Whether the answer is an event stream; otherwise it is one JSON body. */
   readonly stream: boolean;
   /** Whether a stream ends with the token usage, where a format leaves that to the client. */
   readonly includeUsage: boolean;
+  /** The model's name as the client wrote it, which is how an answer calls it. */
+  readonly modelName: string | undefined;
+  /** Whose conversation it is, if the client says so. */
+  readonly user: string | undefined;
+  /** What came before the turn; absent when the request is a bare prompt. */
+  readonly conversation: Conversation | undefined;
+  /** Asked by the client's program for itself (a title, tags), not by the person in front of it. */
+  readonly background: boolean;
 }
 
 export interface EncoderContext {
@@ -24,6 +36,8 @@ export interface EncoderContext {
   readonly toolDisplay: ToolDisplay;
   /** Whether a client may see what the operator sees: stderr, paths. */
   readonly exposeErrors: boolean;
+  /** Called with the text that the client will keep as the answer, piece by piece. */
+  readonly onAnswer?: ((text: string) => void) | undefined;
 }
 
 /** Takes one event: `data` on one line, and the event's name if it has one. */
@@ -48,22 +62,31 @@ export interface JsonResponse {
   readonly body: object;
 }
 
+/** What went wrong, as a client may know it. */
+export interface Failure {
+  readonly code: ErrorCode;
+  readonly message: string;
+  /** The field of the request that is wrong, if it is one. */
+  readonly field?: string | undefined;
+}
+
 /** One wire format. It knows nothing of processes, sockets or time. */
 export interface Format {
-  /** Reads a request body. @throws ClaudeStreamError with a status of 400 */
-  read(body: unknown): ChatRequest;
+  /** Reads a request. @throws ClaudeStreamError with a status of 400 */
+  read(body: unknown, headers: Headers): ChatRequest;
   encoder(context: EncoderContext, emit: Emit): Encoder;
   collector(context: EncoderContext): Collector;
-  /** The body of an error response. */
-  errorBody(code: ErrorCode, message: string): object;
+  /** The status and the body of an error before the first byte. */
+  errorResponse(failure: Failure): JsonResponse;
 }
 
 /** What a client is told about an ending that is no success. */
-export function failureMessage(
+export function failureOf(
   outcome: Exclude<Outcome, { status: 'success' }>,
   exposeErrors: boolean,
-): string {
-  if (!exposeErrors) return outcome.message;
+): Failure {
+  const { code, message } = outcome;
+  if (!exposeErrors) return { code, message };
   const detail = outcome.status === 'crashed' ? outcome.detail : outcome.stderrTail.trim();
-  return detail === '' ? outcome.message : `${outcome.message}\n${detail}`;
+  return { code, message: detail === '' ? message : `${message}\n${detail}` };
 }

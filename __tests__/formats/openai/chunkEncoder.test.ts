@@ -1,94 +1,43 @@
-import type { ClaudeMessage } from '../../lib/claude/messages.js';
-import { type ErrorCode, errorCodes, statusOf } from '../../lib/errors.js';
-import type { EncoderContext } from '../../lib/formats/format.js';
-import { openai } from '../../lib/formats/openai.js';
-import { crash, type Ending, interruption, type Outcome, timeout } from '../../lib/outcome.js';
-import { encodeFrame } from '../../lib/sse/frames.js';
+import type { ClaudeMessage } from '../../../lib/claude/messages.js';
+import { toolDisplays } from '../../../lib/formats/format.js';
+import { withoutDisplay } from '../../../lib/formats/openai/answerText.js';
+import { openai } from '../../../lib/formats/openai/openai.js';
+import { crash, type Ending, interruption, timeout } from '../../../lib/outcome.js';
+import { encodeFrame } from '../../../lib/sse/frames.js';
 import {
   answered,
   apiRetry,
   assistant,
-  collect,
   contextOf,
   encode,
   init,
   messageDelta,
   messageStart,
   outcomeOf,
+  permissionRequest,
   randomDeltas,
   randomFrom,
   randomText,
   readNotes,
+  requestOf,
   result,
   success,
+  system,
   text,
-  textStart,
   thinking,
-  thinkingStart,
   toolResult,
   toolUse,
-} from './support.js';
-
-interface Chunk {
-  id: string;
-  object: string;
-  created: number;
-  model: string;
-  choices: { index: number; delta: Delta; finish_reason: string | null }[];
-  event?: { type: string; data: { description: string; done: boolean } };
-  usage?: object | null;
-  error?: { message: string; type: string; param: null; code: string };
-}
-interface Delta {
-  role?: string;
-  content?: string;
-  reasoning_content?: string;
-}
-
-/** A run with thinking, a tool and two turns of the model. */
-const conversation: ClaudeMessage[] = [
-  init,
-  messageStart('msg_1'),
-  thinkingStart,
-  thinking('Hm.'),
-  textStart,
-  text('Let me '),
-  text('look.'),
-  readNotes,
-  toolResult('toolu_1'),
-  messageStart('msg_2'),
-  textStart,
-  text('Two lines.'),
-  result('Two lines.'),
-];
-
-const failed = (code: ErrorCode, message = 'It failed.'): Outcome =>
-  outcomeOf({ status: 'error', code, message });
-
-const withUsage: Partial<EncoderContext> = {
-  request: { turn: { content: 'Hello' }, stream: true, includeUsage: true },
-};
-
-/** What a client makes of a run's stream. */
-function read(
-  messages: readonly ClaudeMessage[],
-  outcome: Outcome = success,
-  overrides: Partial<EncoderContext> = {},
-) {
-  const datas = encode(openai, messages, outcome, contextOf(overrides)).map(({ data }) => data);
-  const chunks = datas.filter((data) => data !== '[DONE]').map((data): Chunk => JSON.parse(data));
-  const choices = chunks.flatMap((chunk) => chunk.choices ?? []);
-  return {
-    datas,
-    chunks,
-    deltas: choices.map(({ delta }) => delta),
-    content: choices.map(({ delta }) => delta.content ?? '').join(''),
-    reasoning: choices.map(({ delta }) => delta.reasoning_content ?? '').join(''),
-    finishReasons: choices.map((choice) => choice.finish_reason).filter((reason) => reason),
-    statuses: chunks.flatMap(({ event }) => (event ? [event.data] : [])),
-    error: chunks.find(({ error }) => error)?.error,
-  };
-}
+} from '../support.js';
+import {
+  conversation,
+  failed,
+  longestLine,
+  read,
+  structured,
+  toolCallsIn,
+  withSchema,
+  withUsage,
+} from './stream.js';
 
 describe('every chunk', () => {
   it('has a choices array, except the error and [DONE]', () => {
@@ -112,13 +61,17 @@ describe('every chunk', () => {
   });
 
   it('names the model that the client chose', () => {
-    const request = {
-      turn: { content: 'Hi', model: 'opus "5"' },
-      stream: true,
-      includeUsage: false,
-    };
+    const request = requestOf({ modelName: 'opus "5"' });
     const { chunks } = read(conversation, success, { request });
     expect(new Set(chunks.map(({ model }) => model))).toEqual(new Set(['opus "5"']));
+  });
+
+  it('names it on one line for every reader', () => {
+    const request = requestOf({ modelName: 'a\u2028b\u2029c\u0085d', includeUsage: true });
+    const { datas, chunks } = read([...conversation, apiRetry], success, { request });
+
+    expect(datas.join()).not.toMatch(/[\u2028\u2029\u0085]/);
+    expect(new Set(chunks.map(({ model }) => model))).toEqual(new Set([request.modelName]));
   });
 
   it('names some model when the CLI has not said which before it retries', () => {
@@ -131,9 +84,12 @@ describe('every chunk', () => {
   });
 
   it('never has tool_calls', () => {
-    for (const toolDisplay of ['status', 'text', 'none'] as const) {
-      const { datas } = read(conversation, success, { toolDisplay });
-      expect(datas.join()).not.toMatch(/tool_calls|function_call/);
+    for (const toolDisplay of toolDisplays) {
+      for (const delta of read(conversation, success, { toolDisplay }).deltas) {
+        expect(['role', 'content', 'reasoning_content']).toEqual(
+          expect.arrayContaining(Object.keys(delta)),
+        );
+      }
     }
   });
 });
@@ -191,7 +147,7 @@ describe('the end', () => {
         message: 'Slow down.',
         type: 'rate_limit_error',
         param: null,
-        code: 'rate_limited',
+        code: 'rate_limit_exceeded',
       },
     });
     expect(datas.at(-1)).toBe('[DONE]');
@@ -203,20 +159,6 @@ describe('the end', () => {
     expect(datas).toHaveLength(2);
     expect(JSON.parse(datas[0] ?? '')).toMatchObject({ error: { code: 'claude_error' } });
     expect(datas[1]).toBe('[DONE]');
-  });
-
-  it.each([
-    ['rate_limited', 'rate_limit_error'],
-    ['billing', 'insufficient_quota'],
-    ['refused', 'invalid_request_error'],
-    ['prompt_too_long', 'invalid_request_error'],
-    ['overloaded', 'server_error'],
-    ['crashed', 'server_error'],
-  ] as const)('tells the client by the type of %s what to make of it: %s', (code, type) => {
-    expect(read([], failed(code)).error?.type).toBe(type);
-    expect(openai.errorBody(code, 'It failed.')).toEqual({
-      error: { message: 'It failed.', type, param: null, code },
-    });
   });
 });
 
@@ -429,7 +371,7 @@ describe('a literal reasoning tag', () => {
     const call = assistant('msg_1', [toolUse('toolu_1', 'Bash', { command: 'grep "<think>" a' })]);
     const { content } = read([init, call, text('Found.')], success, { toolDisplay: 'text' });
 
-    expect(content).toContain('[Bash] grep "<\u200bthink>" a\n');
+    expect(content).toContain('[Bash] grep "<\u200bthink>" a\u2060\n');
   });
 });
 
@@ -482,12 +424,43 @@ describe('tools as status', () => {
     ]);
   });
 
+  it('leave none open: what begins is done, also when another takes its place', () => {
+    const progress = { type: 'tool_progress', tool_use_id: 'toolu_1', tool_name: 'Read' };
+    const { statuses } = read([
+      init,
+      apiRetry,
+      apiRetry,
+      messageStart('msg_1'),
+      readNotes,
+      { ...progress, elapsed_time_seconds: 30 },
+      { ...progress, elapsed_time_seconds: 60 },
+    ]);
+    const count = (done: boolean) => statuses.filter((status) => status.done === done).length;
+    expect([count(false), count(true)]).toEqual([5, 5]);
+  });
+
   it('never say that a retry worked when the run failed', () => {
     const { statuses } = read([init, apiRetry], failed('overloaded'));
     expect(statuses).toEqual([
       { description: 'Retry 1 of 10 in 1 s: rate limit', done: false },
       { description: 'Retry 1 of 10 in 1 s: rate limit', done: true },
     ]);
+  });
+
+  it('show a question for permission', () => {
+    const { statuses } = read([
+      init,
+      permissionRequest('q1', 'Bash', { command: 'npm test' }),
+      system('session_state_changed', { state: 'running' }),
+    ]);
+    expect(statuses).toEqual([
+      { description: 'Waiting for permission: Bash: npm test', done: false },
+      { description: 'Waiting for permission: Bash: npm test', done: true },
+    ]);
+  });
+
+  it('leave nothing of a tool in the content', () => {
+    expect(read(conversation).content).toBe('Let me look.\n\nTwo lines.');
   });
 
   it('escape line separators', () => {
@@ -506,7 +479,7 @@ describe('tools as text', () => {
 
   it('are lines of their own after a start notice', () => {
     expect(shown(...conversation)).toBe(
-      '[Starting Claude Code...]\n\nLet me look.\n\n[Read] notes.md\n\nTwo lines.',
+      '[Starting Claude Code...]\n\nLet me look.\n\n[Read] notes.md\u2060\n\nTwo lines.',
     );
   });
 
@@ -522,22 +495,157 @@ describe('tools as text', () => {
 
   it('stand together when no text comes between them', () => {
     expect(shown(init, call('1', 'a'), call('2', 'b'), text('Done.'))).toBe(
-      '[Starting Claude Code...]\n[Read] a\n[Read] b\n\nDone.',
+      '[Starting Claude Code...]\n[Read] a\u2060\n[Read] b\u2060\n\nDone.',
     );
   });
 
   it('stand apart from a text of one bracket', () => {
     expect(shown(...answered('<'), call('1', 'a'))).toBe(
-      '[Starting Claude Code...]\n\n<\n\n[Read] a\n',
+      '[Starting Claude Code...]\n\n<\n\n[Read] a\u2060\n',
     );
     expect(shown(...answered('One '), text('<'), call('1', 'a'), text('<'), call('2', 'b'))).toBe(
-      '[Starting Claude Code...]\n\nOne <\n\n[Read] a\n\n<\n\n[Read] b\n',
+      '[Starting Claude Code...]\n\nOne <\n\n[Read] a\u2060\n\n<\n\n[Read] b\u2060\n',
     );
   });
 
-  it('have no status chunks, for retries neither', () => {
-    const { statuses } = read([init, apiRetry, readNotes], success, { toolDisplay: 'text' });
+  it('have no status chunks, for retries and questions neither', () => {
+    const question = permissionRequest('q1', 'Bash', { command: 'ls' });
+    const { statuses } = read([init, apiRetry, question, readNotes], success, {
+      toolDisplay: 'text',
+    });
     expect(statuses).toEqual([]);
+  });
+});
+
+describe('tools in a details block', () => {
+  const details = (...messages: ClaudeMessage[]) =>
+    read(messages, success, { toolDisplay: 'details' });
+  const bash = (id: string, command: string) =>
+    assistant(`msg_${id}`, [toolUse(id, 'Bash', { command })]);
+
+  it('stand between the texts, apart from both', () => {
+    expect(details(...conversation).content).toBe(
+      'Let me look.\n\n' +
+        '<details type="tool_calls" done="true" id="toolu_1" name="Read notes.md" ' +
+        'arguments="&quot;{\\&quot;file_path\\&quot;:\\&quot;/srv/notes.md\\&quot;}&quot;" ' +
+        'result="&quot;Done.&quot;">\n' +
+        '<summary>Tool Executed</summary>\n' +
+        '</details>\n\n' +
+        'Two lines.',
+    );
+  });
+
+  it('are what Open WebUI reads: the id, the name, the input, the result', () => {
+    const { content } = details(init, bash('toolu_1', 'ls'), toolResult('toolu_1', 'a\nb'));
+    expect(toolCallsIn(content)).toMatchObject([
+      {
+        attributes: { type: 'tool_calls', done: 'true', id: 'toolu_1', name: 'Bash: ls' },
+        arguments: { command: 'ls' },
+        result: 'a\nb',
+      },
+    ]);
+  });
+
+  it('begin the content when nothing was said before them', () => {
+    expect(details(init, readNotes, toolResult('toolu_1')).content).toMatch(/^<details /);
+  });
+
+  it('stand apart from each other', () => {
+    const { content } = details(
+      init,
+      bash('1', 'a'),
+      bash('2', 'b'),
+      toolResult('2', 'second'),
+      toolResult('1', 'first'),
+    );
+    expect(content).toMatch(/<\/details>\n\n<details /);
+    expect(toolCallsIn(content).map(({ result }) => result)).toEqual(['second', 'first']);
+  });
+
+  it('come when the call has ended; a status shows it until then', () => {
+    const { chunks } = details(init, readNotes, toolResult('toolu_1'));
+    const block = chunks.findIndex(({ choices }) =>
+      choices[0]?.delta.content?.includes('<details'),
+    );
+    const done = chunks.findIndex(({ event }) => event?.data.done);
+
+    expect(chunks.flatMap(({ event }) => event?.data ?? [])).toEqual([
+      { description: 'Read notes.md', done: false },
+      { description: 'Read notes.md', done: true },
+    ]);
+    expect(block).toBeGreaterThan(done);
+  });
+
+  it('come for a call that never ended, before the end of the stream', () => {
+    for (const outcome of [success, failed('claude_error')]) {
+      const { content } = read([init, readNotes], outcome, { toolDisplay: 'details' });
+      expect(toolCallsIn(content)).toMatchObject([{ result: '' }]);
+    }
+  });
+
+  it('do not come for the calls of a subagent', () => {
+    const call = assistant('msg_9', [toolUse('toolu_9', 'Grep', { pattern: 'x' })], {
+      parent_tool_use_id: 'toolu_1',
+    });
+    const { content, statuses } = details(init, call, toolResult('toolu_9'));
+    expect(content).toBe('');
+    expect(statuses).toHaveLength(2);
+  });
+
+  it('show retries and questions as status', () => {
+    const { statuses } = details(
+      apiRetry,
+      ...conversation,
+      permissionRequest('q1', 'Bash', { command: 'ls' }),
+    );
+    expect(statuses.map(({ description }) => description)).toEqual(
+      expect.arrayContaining([
+        'Retry 1 of 10 in 1 s: rate limit',
+        'Waiting for permission: Bash: ls',
+      ]),
+    );
+  });
+
+  const nasty = [
+    '</details>',
+    '<details type="tool_calls">',
+    '">\n<b>',
+    "it's & <think> &amp; &quot;",
+    '🌍\u2028\u2029\u0085\r\n\t\u0000',
+    '\\" \\\\ \\n',
+    '\ud83c',
+    '```',
+    '$& $1 $`',
+  ];
+
+  it.each(nasty)('hold %j in their input and result', (text) => {
+    const { content, datas } = details(
+      ...answered('Look:'),
+      bash('toolu_1', text),
+      toolResult('toolu_1', text),
+      ...conversation.slice(-3),
+    );
+    const calls = toolCallsIn(content);
+
+    expect(calls).toHaveLength(1);
+    expect(calls[0]).toMatchObject({ arguments: { command: text }, result: text });
+    expect(calls[0]?.inside).toBe('<summary>Tool Executed</summary>\n');
+    expect(datas.join()).not.toMatch(/[\u2028\u2029\u0085]/);
+    expect(withoutDisplay(content)).not.toContain('details');
+  });
+
+  it('have a name that needs no unescaping', () => {
+    const name = toolCallsIn(
+      details(init, bash('toolu_1', `grep "<b>" 'a' && b`), toolResult('toolu_1')).content,
+    )[0]?.attributes.name;
+    expect(name).toBe('Bash: grep b a b');
+  });
+
+  it('cannot be broken out of by the id of a call', () => {
+    const id = '"><img src=x onerror=alert(1)>';
+    const { content } = details(init, bash(id, 'ls'), toolResult(id));
+    expect(content).not.toContain('<img');
+    expect(toolCallsIn(content)).toHaveLength(1);
   });
 });
 
@@ -551,125 +659,104 @@ describe('tools not shown', () => {
   });
 });
 
-describe('stream: false', () => {
-  const usage = { inputTokens: 3, outputTokens: 7, cacheReadTokens: 900, cacheCreationTokens: 20 };
+describe('an answer that meets a schema', () => {
+  const call = assistant('msg_1', [toolUse('toolu_1', 'StructuredOutput', { answer: 42 })]);
+  const run: readonly ClaudeMessage[] = [
+    ...conversation.slice(0, -1),
+    call,
+    toolResult('toolu_1'),
+    text('I have answered.'),
+    result(''),
+  ];
 
-  it('is one body with one choice and the usage', () => {
-    expect(collect(openai, conversation, { ...success, usage })).toEqual({
-      status: 200,
-      body: {
-        id: 'chatcmpl-run',
-        object: 'chat.completion',
-        created: 1_700_000_000,
-        model: 'claude-fixture',
-        choices: [
-          {
-            index: 0,
-            message: {
-              role: 'assistant',
-              content: 'Let me look.\n\nTwo lines.',
-              refusal: null,
-              reasoning_content: 'Hm.',
-            },
-            logprobs: null,
-            finish_reason: 'stop',
-          },
-        ],
-        usage: {
-          prompt_tokens: 923,
-          completion_tokens: 7,
-          total_tokens: 930,
-          prompt_tokens_details: { cached_tokens: 900 },
-        },
-      },
+  it.each(toolDisplays)('is its JSON and nothing else, with tools as %s', (toolDisplay) => {
+    const { content, finishReasons } = read(run, structured({ answer: 42 }), {
+      ...withSchema,
+      toolDisplay,
     });
+    expect(content).toBe('{"answer":42}');
+    expect(finishReasons).toEqual(['stop']);
   });
 
-  it('has no reasoning_content without thinking', () => {
-    expect(JSON.stringify(collect(openai, answered('Hi')).body)).not.toContain('reasoning_content');
+  it('still comes with thinking and with the status of tools', () => {
+    const { reasoning, statuses } = read(run, structured({}), withSchema);
+
+    expect(reasoning).toBe('Hm.');
+    expect(statuses.map(({ description }) => description)).toEqual([
+      'Read notes.md',
+      'Read notes.md',
+    ]);
   });
 
-  it('finishes with "length" at the output limit', () => {
-    const cut = outcomeOf({ status: 'success', result: 'Cut', stopReason: 'max_tokens' });
-    expect(collect(openai, answered('Cut'), cut).body).toMatchObject({
-      choices: [{ finish_reason: 'length' }],
-    });
+  it.each([null, [], 'text', 0, false])('may be %j', (value) => {
+    expect(read(run, structured(value), withSchema).content).toBe(JSON.stringify(value));
   });
 
-  it('shows no tools and no notices, whatever the display', () => {
-    for (const toolDisplay of ['status', 'text', 'none'] as const) {
-      const context = contextOf({ toolDisplay });
-      expect(collect(openai, [apiRetry, ...conversation], success, context).body).toMatchObject({
-        choices: [{ message: { content: 'Let me look.\n\nTwo lines.' } }],
-      });
-    }
+  it('is split, like any text, and intact', () => {
+    const value = { text: '🌍"\u2028\u0085\\'.repeat(60_000) };
+    const { content, datas } = read(run, structured(value), withSchema);
+
+    expect(JSON.parse(content)).toEqual(value);
+    expect(longestLine(datas)).toBeLessThan(64 * 1_024);
   });
 
-  it('makes literal reasoning tags harmless and loses nothing of the end', () => {
-    expect(collect(openai, answered('<thi', 'nk> <rea')).body).toMatchObject({
-      choices: [{ message: { content: '<\u200bthink> <rea' } }],
-    });
+  it('with a literal reasoning tag is harmless, and still the same object', () => {
+    const value = { text: 'Write <think> first.' };
+    const { content } = read(run, structured(value), withSchema);
+
+    expect(content).not.toContain('<think>');
+    expect(JSON.parse(content)).toEqual(value);
   });
 
-  it.each(errorCodes)('answers %s with its status and an error body', (code) => {
-    expect(collect(openai, conversation, failed(code))).toEqual({
-      status: statusOf(code),
-      body: openai.errorBody(code, 'It failed.'),
-    });
-  });
-
-  it('shows stderr only with exposeErrors', () => {
-    const crashed = outcomeOf(crash('exit 1: /root/secret'));
-    expect(JSON.stringify(collect(openai, [], crashed))).not.toContain('secret');
-    expect(
-      JSON.stringify(collect(openai, [], crashed, contextOf({ exposeErrors: true }))),
-    ).toContain('exit 1: /root/secret');
+  it('is not there when the run failed', () => {
+    const { content, error } = read(run, failed('schema_not_met'), withSchema);
+    expect(content).toBe('');
+    expect(error?.code).toBe('schema_not_met');
   });
 });
 
-describe('a request', () => {
-  const messages = [{ role: 'user', content: 'Hi' }];
-
-  it('is not streamed unless it says so', () => {
-    expect(openai.read({ messages }).stream).toBe(false);
-    expect(openai.read({ messages, stream: null }).stream).toBe(false);
-    expect(openai.read({ messages, stream: true }).stream).toBe(true);
-  });
-
-  it('wants usage only if it says so', () => {
-    expect(openai.read({ messages }).includeUsage).toBe(false);
-    expect(openai.read({ messages, stream_options: null }).includeUsage).toBe(false);
-    expect(openai.read({ messages, stream_options: {} }).includeUsage).toBe(false);
-    expect(openai.read({ messages, stream_options: { include_usage: true } }).includeUsage).toBe(
-      true,
+describe('onAnswer', () => {
+  it.each(toolDisplays)('is told the words of the answer only, with tools as %s', (toolDisplay) => {
+    const { answered } = read([apiRetry, ...conversation], success, { toolDisplay });
+    expect(answered.replace(/\n+/g, '\n')).toBe(
+      `${toolDisplay === 'text' ? '\n' : ''}Let me look.\nTwo lines.`,
     );
   });
 
-  it('chooses the effort by reasoning_effort', () => {
-    expect(openai.read({ messages, reasoning_effort: 'high', effort: 'low' }).turn.effort).toBe(
-      'high',
-    );
-    expect(() => openai.read({ messages, reasoning_effort: 'huge' })).toThrow('"reasoning_effort"');
+  it.each(toolDisplays)('is told what a client sends back, with tools as %s', (toolDisplay) => {
+    const random = randomFrom(4);
+    const condensed = (text: string) => text.replace(/\s+/g, '');
+    for (let round = 0; round < 50; round++) {
+      const alphabet = ['a', '<', '<think>', '\n', ' ', '🌍', '[', ']', '\n[a]\n'];
+      const words = () => randomDeltas(random, randomText(random, alphabet, 12), 5);
+      const turn = (id: string) => [
+        messageStart(id),
+        ...words().map((word) => text(word)),
+        assistant(id, [toolUse(`toolu_${id}`, 'Read', { file_path: `/srv/${id}.md` })]),
+        toolResult(`toolu_${id}`, randomText(random, ['<', '>', '"', '\n', 'x'], 12)),
+      ];
+      const run = [
+        init,
+        ...turn('1'),
+        ...turn('2'),
+        messageStart('3'),
+        ...words().map((word) => text(word)),
+      ];
+      const { content, answered } = read(run, success, { toolDisplay });
+
+      expect(condensed(withoutDisplay(content))).toBe(condensed(answered));
+    }
   });
 
-  it('may carry Open WebUI’s own fields', () => {
-    const body = { messages, tools: [{}], temperature: 1, chat_id: 'x', features: {}, model: 'm' };
-    expect(openai.read(body).turn).toEqual({
-      content: 'Hi',
-      system: undefined,
-      model: 'm',
-      effort: undefined,
-      session: undefined,
-    });
+  it('is told what the client got of an answer that failed', () => {
+    expect(read(answered('Half <thi'), failed('claude_error')).answered).toBe('Half <thi');
   });
 
-  it.each([
-    [{ messages, stream: 'true' }, '"stream" must be true or false.'],
-    [
-      { messages, stream_options: { include_usage: 1 } },
-      '"stream_options.include_usage" must be true or false.',
-    ],
-  ])('with a flag of another type is refused', (body, message) => {
-    expect(() => openai.read(body)).toThrow(message);
+  it('is told an answer that meets a schema', () => {
+    expect(read(conversation, structured({ a: 1 }), withSchema).answered).toBe('{"a":1}');
+  });
+
+  it('is not needed', () => {
+    expect(encode(openai, conversation, success, contextOf())).not.toEqual([]);
   });
 });

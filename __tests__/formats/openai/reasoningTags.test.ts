@@ -1,9 +1,12 @@
-import { ReasoningTagEscaper } from '../../lib/formats/reasoningTags.js';
-import { randomDeltas, randomFrom, randomText } from './support.js';
+import {
+  escapeReasoningTags,
+  ReasoningTagEscaper,
+} from '../../../lib/formats/openai/reasoningTags.js';
+import { randomDeltas, randomFrom, randomText } from '../support.js';
 
-/** The start of reasoning as Open WebUI 0.10.2 looks for it in answer text. */
+/** The start of reasoning, of a solution or of code as Open WebUI 0.10.2 looks for it in answer text. */
 const RECOGNISED =
-  /<(?:think|thinking|reason|reasoning|thought|Thought|\|begin_of_thought\|)(?:\s.*?)?>|◁think▷/;
+  /<(?:think|thinking|reason|reasoning|thought|Thought|code_interpreter|\|begin_of_(?:thought|solution)\|)(?:\s.*?)?>|◁think▷/;
 
 const TAGS = [
   '<think>',
@@ -13,9 +16,17 @@ const TAGS = [
   '<thought>',
   '<Thought>',
   '<|begin_of_thought|>',
+  '<|begin_of_solution|>',
+  '<code_interpreter>',
   '◁think▷',
 ];
-const WITH_ATTRIBUTES = ['<think foo="bar">', '<thinking\tx>', '<reason >', '<Thought\nid=1>'];
+const WITH_ATTRIBUTES = [
+  '<think foo="bar">',
+  '<thinking\tx>',
+  '<reason >',
+  '<Thought\nid=1>',
+  '<code_interpreter type="code" lang="python">',
+];
 
 /** What a client gets of a text that comes in these deltas. */
 function escaped(...deltas: string[]): string {
@@ -45,6 +56,10 @@ it.each(TAGS)('breaks %j when the answer ends with it', (tag) => {
   expect(escaped(...Array.from(tag))).toBe(broken(tag));
 });
 
+it.each([...TAGS, ...WITH_ATTRIBUTES])('breaks %j in a whole text in the same way', (tag) => {
+  expect(escapeReasoningTags(`a${tag}${tag}`)).toBe(`a${broken(tag)}${broken(tag)}`);
+});
+
 it('breaks every one of several tags', () => {
   expect(escaped('<think><think', '><<reason>')).toBe('<\u200bthink><\u200bthink><<\u200breason>');
 });
@@ -61,6 +76,11 @@ it.each([
   '◁',
   '◁think',
   '<|begin|>',
+  '<|begin_of_text|>',
+  '<|end_of_solution|>',
+  '<code>',
+  '<code_interpreters>',
+  '</code_interpreter>',
   'plain',
   '',
 ])('leaves %j as it is', (text) => {
@@ -82,6 +102,12 @@ it('holds back only what could become a tag, and only until it is clear', () => 
   expect(escaper.write('n')).toBe('');
   expect(escaper.write('g')).toBe('<thing');
   expect(escaper.flush()).toBe('');
+});
+
+it.each(TAGS)('holds back of %j no more than itself', (tag) => {
+  const escaper = new ReasoningTagEscaper();
+  const held = `${'x'.repeat(100)}${tag}`.length - escaper.write(`${'x'.repeat(100)}${tag}`).length;
+  expect(held).toBeLessThanOrEqual(tag.length);
 });
 
 it('is the same text without the zero-width spaces, however it is cut', () => {
