@@ -302,7 +302,7 @@ describe('close', () => {
     expect(closed).toBe(false);
     questions[0]?.fail(unavailable);
     await closing;
-    expect(await list).toBe('models_unavailable');
+    expect(await list).toBe('shutting_down');
   });
 
   it('without a question is done at once', async () => {

@@ -303,6 +303,26 @@ describe.each(frameworks)('on %s', (_name, framework) => {
     );
   });
 
+  it.each([
+    ['brackets', '['.repeat(25_000_000) + ']'.repeat(25_000_000)],
+    ['objects', `[${'{},'.repeat(16_000_000)}0]`],
+  ])(
+    'a body of 50 MB of %s, which are 50 KB when they are zipped, does not stop the server',
+    async (_what, values) => {
+      server = await start('conversation');
+      const zipped = gzipSync(`{"messages":[{"role":"user","content":"hi"}],"z":${values}}`);
+      const started = performance.now();
+      const { status, text } = await send(`${server.url}/v1/chat/completions`, zipped, {
+        'content-type': 'application/json',
+        'content-encoding': 'gzip',
+      });
+      expect(status).toBe(413);
+      expect(errorOf(text).code).toBe('body_too_large');
+      // Parsed, it would take ten seconds and more than a gigabyte.
+      expect(performance.now() - started).toBeLessThan(2_500);
+    },
+  );
+
   it('a form that the application has parsed is no JSON: any web page could send it', async () => {
     server = await start('conversation', {}, {}, (app) =>
       app.use(framework.express.urlencoded({ extended: true })),
@@ -591,7 +611,7 @@ describe.each(frameworks)('on %s', (_name, framework) => {
       await router.close();
       const { status, text } = await models;
       expect(status).toBe(503);
-      expect(errorOf(text).code).toBe('models_unavailable');
+      expect(errorOf(text).code).toBe('shutting_down');
     }, 20_000);
   });
 });
@@ -940,7 +960,7 @@ describe('a conversation', () => {
   it('is found by its id when its history has changed', async () => {
     const ask = await converse();
     const chat = { 'x-openwebui-chat-id': 'chat-1' };
-    await ask(said('q1, with documents'), chat);
+    await ask(said('documents\n\nq1'), chat);
     const next = said('q1', 'fine', 'q2');
     expect(session(await ask(next))).toBeUndefined();
     expect(session(await ask(next, { 'x-openwebui-chat-id': 'chat-2' }))).toBeUndefined();
@@ -952,14 +972,14 @@ describe('a conversation', () => {
     async (id) => {
       const ask = await converse();
       const chat = { 'x-openwebui-chat-id': id };
-      await ask(said('q1, with documents'), chat);
+      await ask(said('documents\n\nq1'), chat);
       expect(session(await ask(said('q1', 'fine', 'q2'), chat))).toBeUndefined();
     },
   );
 
   it('is found by an id in the header that the application says', async () => {
     const ask = await converse({ sessionHeader: 'X-Thread' });
-    await ask(said('q1, with documents'), { 'x-thread': 'a' });
+    await ask(said('documents\n\nq1'), { 'x-thread': 'a' });
     expect(session(await ask(said('q1', 'fine', 'q2'), { 'x-thread': 'a' }))).toBeDefined();
   });
 

@@ -49,7 +49,7 @@ export async function serveChat(shared: Chat, request: Request, response: Respon
   const { settings, runs } = shared;
   // Before anything is awaited: a client that leaves now must not get a process later. A run that is over is not
   // affected; one that is not must not go on for a response that other middleware has ended, either.
-  let gone = response.destroyed;
+  let gone = response.destroyed || request.socket.destroyed;
   let stalled = false;
   let run: Run | undefined;
   const leave = () => {

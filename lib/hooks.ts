@@ -40,12 +40,12 @@ export function guardedHooks(hooks: Settings['hooks'], context: RunContext): Hoo
     guarded(
       'onError',
       () => hooks.onError?.(error, context),
-      (cause) => process.emitWarning(`claude-stream: the hook onError failed: ${inspect(cause)}`),
+      (cause) => process.emitWarning(`claude-stream: the hook onError failed: ${described(cause)}`),
     );
   };
   const onFailure = (name: string, cause: unknown) =>
     report(
-      new ClaudeStreamError('hook_failed', `The function "${name}" failed: ${inspect(cause)}`, {
+      new ClaudeStreamError('hook_failed', `The function "${name}" failed: ${described(cause)}`, {
         cause,
       }),
     );
@@ -66,6 +66,15 @@ export function guardedHooks(hooks: Settings['hooks'], context: RunContext): Hoo
       }
     },
   };
+}
+
+/** What was thrown may be anything, and throw once more when it is looked at. */
+export function described(cause: unknown): string {
+  try {
+    return inspect(cause);
+  } catch {
+    return 'something that cannot be shown';
+  }
 }
 
 function operatorMessage(outcome: Exclude<Outcome, { status: 'success' }>): string {

@@ -116,20 +116,24 @@ export class Models {
   }
 
   async #askInTime(): Promise<readonly ClaudeModel[]> {
-    if (this.#closing.signal.aborted) {
-      throw new ClaudeStreamError('shutting_down', 'claudeStream was closed: no new processes.');
-    }
+    if (this.#closing.signal.aborted) throw closed();
     const signal = AbortSignal.any([this.#closing.signal, AbortSignal.timeout(LIST_TIMEOUT)]);
     const asked = this.#ask(signal);
     this.#processes.add(asked);
     const ended = () => this.#processes.delete(asked);
     asked.then(ended, ended);
     // A process that clings to life is ended, but not waited for.
-    const models = await Promise.race([asked, rejectionAt(signal)]);
+    const models = await Promise.race([asked, rejectionAt(signal)]).catch((error) => {
+      throw this.#closing.signal.aborted ? closed() : error;
+    });
     this.#failed = undefined;
     this.#known = { models, at: performance.now() };
     return models;
   }
+}
+
+function closed(): ClaudeStreamError {
+  return new ClaudeStreamError('shutting_down', 'claudeStream was closed: no new processes.');
 }
 
 function rejectionAt(signal: AbortSignal): Promise<never> {
@@ -140,7 +144,7 @@ function rejectionAt(signal: AbortSignal): Promise<never> {
         reject(
           new ClaudeStreamError(
             'models_unavailable',
-            `The CLI has not told its models within ${LIST_TIMEOUT} ms, or until close() was called.`,
+            `The CLI did not tell its models within ${LIST_TIMEOUT} ms.`,
           ),
         ),
       { once: true },

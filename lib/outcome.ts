@@ -108,7 +108,7 @@ export function isSessionLost(result: ResultMessage): boolean {
   return result.is_error === true && errorsOf(result).some((error) => LOST_SESSION.test(error));
 }
 
-const LOST_SESSION = /^No (?:conversation|message) found with /;
+const LOST_SESSION = /^(?:No (?:conversation|message) found with |Failed to resume session)/;
 
 export function interruption(reason: StopReason | 'signal'): Ending {
   const code = reason === 'closed' ? 'shutting_down' : 'interrupted';

@@ -354,7 +354,7 @@ describe('a conversation is recognised only', () => {
 
 describe("the client's own id of a conversation", () => {
   const documents = (question: string) =>
-    `Use these documents: ${randomUUID()}\n\n<query>${question}</query>`;
+    `### Task:\nRespond with these documents.\n<context>${randomUUID()}</context>\n\n${question}`;
 
   it('finds it when what was sent before has changed', async () => {
     const chatId = 'chat';
@@ -454,13 +454,45 @@ describe("the client's own id of a conversation", () => {
     expect(continuation).toEqual({ session, forkAt: expect.any(String) });
   });
 
-  it('is not needed for a question within the documents of Open WebUI', async () => {
-    const asked =
-      '### Task:\nRespond to the user query using the provided context, incorporating inline citations.\n' +
-      `<context>\n<source id="1">${randomUUID()}</source>\n</context>\n\nq1`;
-    const { session } = await answer(conversations, history(asked), 'a1');
+  it('is needed for a question that its client has put documents before', async () => {
+    await answer(conversations, history(documents('q1')), 'a1');
     const { continuation } = await turnOf(conversations, history('q1', 'a1', 'q2'));
-    expect(continuation).toEqual({ session, forkAt: undefined });
+    expect(continuation).toBeUndefined();
+  });
+
+  it('does not hide that a question was edited and its answer kept', async () => {
+    const chatId = 'chat';
+    await answer(conversations, history('My name is Bob'), 'fine', { chatId });
+    const edited = history('My name is Alice', 'fine', 'who am I?');
+    expect((await turnOf(conversations, edited, { chatId })).continuation).toBeUndefined();
+  });
+
+  it('does not hide that a turn was deleted', async () => {
+    const chatId = 'chat';
+    await answer(conversations, history('remember A'), 'fine', { chatId });
+    await answer(conversations, history('remember A', 'fine', 'remember B'), 'fine', { chatId });
+    const left = history('remember B', 'fine', 'what did I tell you?');
+    expect((await turnOf(conversations, left, { chatId })).continuation).toBeUndefined();
+  });
+
+  it('does not hide that an earlier question was edited', async () => {
+    const chatId = 'chat';
+    const said = ['remember A', 'fine', 'remember B'];
+    await answer(conversations, history(...said.slice(0, 1)), 'fine', { chatId });
+    await answer(conversations, history(...said), 'fine', { chatId });
+    const edited = history('remember C', 'fine', 'remember B', 'fine', 'what did I tell you?');
+    expect((await turnOf(conversations, edited, { chatId })).continuation).toBeUndefined();
+  });
+});
+
+describe('a process that was killed', () => {
+  it('may not have written its last message: its session is not gone on with in place', async () => {
+    const turn = await turnOf(conversations, history('q1'));
+    turn.begun();
+    turn.answered('a1');
+    await turn.ended({ ...outcome('s', 'm', 'crashed'), signal: 'SIGKILL' } as Outcome);
+    const next = await turnOf(conversations, history('q1', 'a1', 'q2'));
+    expect(next.continuation).toEqual({ session: 's', forkAt: 'm' });
   });
 });
 

@@ -1,4 +1,4 @@
-import { historyKeys } from '../../lib/conversations/historyKeys';
+import { type HistoryKeys, historyKeys } from '../../lib/conversations/historyKeys';
 import type { ChatMessage } from '../../lib/formats/readMessages';
 
 const text = (words: string) => ({ type: 'text', text: words });
@@ -11,13 +11,15 @@ const assistant = (...words: string[]) => message('assistant', ...words);
 
 /** The one key of a client that does not name its conversations. */
 function keyOf(...messages: ChatMessage[]): string {
-  const [key, ...more] = historyKeys('me', undefined, messages);
-  expect(more).toEqual([]);
-  return key ?? '';
+  const { exact, open, questions } = historyKeys('me', undefined, messages);
+  expect([exact.length, open, questions]).toEqual([1, undefined, []]);
+  return exact[0] ?? '';
 }
 
 /** The keys in a conversation that the client names. */
 const keysIn = (chatId: string, ...messages: ChatMessage[]) => historyKeys('me', chatId, messages);
+
+const listOf = ({ exact, open }: HistoryKeys) => [...exact, open];
 
 describe('the keys', () => {
   const said = [user('q1'), assistant('a1'), user('q2')];
@@ -27,47 +29,67 @@ describe('the keys', () => {
     expect(keyOf(...said)).not.toBe(keyOf(...said.slice(0, 1)));
   });
 
-  it('are three with an id: what was said there, what was said anywhere, how much was asked there', () => {
+  it('are three with an id: what was said there, what was said anywhere, what was said before the question', () => {
     const keys = keysIn('chat', ...said);
-    expect(new Set(keys).size).toBe(3);
-    const [here, anywhere, questions] = keys;
+    expect(new Set(listOf(keys)).size).toBe(3);
+    expect(keys.exact[1]).toBe(keyOf(...said));
 
-    expect(anywhere).toBe(keyOf(...said));
     const another = keysIn('another', ...said);
-    expect(another[1]).toBe(anywhere);
-    expect(another).not.toContain(here);
-    expect(another).not.toContain(questions);
-    const changed = keysIn('chat', user('q1, changed'), assistant('a1'), user('q2'));
-    expect(changed[2]).toBe(questions);
-    expect(changed).not.toContain(here);
-    expect(changed).not.toContain(anywhere);
+    expect(another.exact[1]).toBe(keys.exact[1]);
+    expect(another.exact[0]).not.toBe(keys.exact[0]);
+    expect(another.open).not.toBe(keys.open);
+
+    const wrapped = keysIn('chat', user('q1'), assistant('a1'), user('documents\n\nq2'));
+    expect(wrapped.open).toBe(keys.open);
+    expect(wrapped.exact).not.toContain(keys.exact[0]);
   });
 
-  it('count only the questions, whatever else was said', () => {
-    const questionsOf = (...messages: ChatMessage[]) => keysIn('chat', ...messages)[2];
-    expect(questionsOf(user('q1'), assistant('a1'), message('tool', 'x'), assistant('b1'))).toBe(
-      questionsOf(user('x')),
-    );
-    expect(questionsOf(user('q1'), user('q2'))).not.toBe(questionsOf(user('q1')));
+  it('leave nothing open but the last question', () => {
+    const { open } = keysIn('chat', ...said);
+    expect(keysIn('chat', user('other'), assistant('a1'), user('q2')).open).not.toBe(open);
+    expect(keysIn('chat', user('q1'), assistant('other'), user('q2')).open).not.toBe(open);
+    expect(keysIn('chat', user('q2')).open).not.toBe(open);
   });
 
   it('belong to a scope, all of them', () => {
-    const own = historyKeys('me', 'chat', said);
-    for (const key of historyKeys('you', 'chat', said)) expect(own).not.toContain(key);
+    const own = listOf(historyKeys('me', 'chat', said));
+    for (const key of listOf(historyKeys('you', 'chat', said))) expect(own).not.toContain(key);
   });
 
   it('cannot be made by an id that looks like something else', () => {
     const own = keysIn('chat', ...said);
-    for (const id of ['', 'history', own[1] ?? '', '","', 'chat ']) {
-      const [here, , questions] = keysIn(id, ...said);
-      expect(own).not.toContain(here);
-      expect(own).not.toContain(questions);
+    for (const id of ['', 'history', own.exact[1] ?? '', '","', 'chat ']) {
+      const { exact, open } = keysIn(id, ...said);
+      expect(listOf(own)).not.toContain(exact[0]);
+      expect(listOf(own)).not.toContain(open);
     }
   });
 
   it('tell nothing of what was said, and are short', () => {
     const keys = keysIn('the chat', user('the question '.repeat(10_000)));
-    for (const key of keys) expect(key).toMatch(/^[\w-]{43}$/);
+    for (const key of [...listOf(keys), ...keys.questions]) expect(key).toMatch(/^[\w-]{43}$/);
+  });
+});
+
+describe('the last question', () => {
+  const wholeOf = (...words: string[]) => keysIn('chat', user(...words)).questions[0];
+
+  it('may be the end of what was sent, from any line on', () => {
+    const { questions } = keysIn('chat', user('documents\n\nq1\nand more'));
+    for (const kept of ['q1\nand more', 'and more', ' and  more\n', 'documents\n\nq1\nand more']) {
+      expect(questions).toContain(wholeOf(kept));
+    }
+    for (const other of ['q1', 'documents', 'more', '']) {
+      expect(questions).not.toContain(wholeOf(other));
+    }
+  });
+
+  it('is looked for at the end of megabytes, too, in no time', () => {
+    const started = performance.now();
+    const { questions } = keysIn('chat', user(`${'a line of a document\n'.repeat(400_000)}q1`));
+    expect(questions).toContain(wholeOf('q1'));
+    expect(questions.length).toBeLessThan(100);
+    expect(performance.now() - started).toBeLessThan(2_000);
   });
 });
 
@@ -104,25 +126,5 @@ describe('what was said is the same', () => {
     expect(keyOf(shown('a'))).toBe(keyOf(shown('a')));
     expect(keyOf(shown('a'))).not.toBe(keyOf(shown('b')));
     expect(keyOf(shown('a'))).not.toBe(keyOf(user('?')));
-  });
-});
-
-describe('the documents of Open WebUI', () => {
-  const within = (question: string, documents: string) =>
-    '### Task:\nRespond to the user query using the provided context, incorporating inline citations.\n' +
-    `<context>\n${documents}\n</context>\n\n${question}`;
-
-  it('are no part of a question', () => {
-    for (const documents of ['one', 'two', 'a </context> within']) {
-      expect(keyOf(user(within('q1', documents)))).toBe(keyOf(user('q1')));
-    }
-  });
-
-  it('are part of an answer, and of a question that only looks like it', () => {
-    const words = within('q1', 'one');
-    expect(keyOf(user('q'), assistant(words))).not.toBe(keyOf(user('q'), assistant('q1')));
-    for (const other of [`See: ${words}`, words.replace('</context>', '')]) {
-      expect(keyOf(user(other))).not.toBe(keyOf(user('q1')));
-    }
   });
 });

@@ -316,8 +316,9 @@ describe.each(versions)('a conversation with %s', (version) => {
     expect(new Set(sessions).size).toBe(1);
   });
 
-  test('documents around a question are no other conversation', async () => {
-    const { server, chat, told } = await start();
+  test('the header X-OpenWebUI-Chat-Id: a question that had documents before it is recognised', async () => {
+    const headers = { 'x-openwebui-chat-id': 'b3c1' };
+    const { server, chat, told } = await start({}, { headers });
     const template =
       '### Task:\nRespond to the user query using the provided context.\n' +
       '<context>\n<source id="1">A list.</source>\n</context>\n\n';
@@ -325,17 +326,8 @@ describe.each(versions)('a conversation with %s', (version) => {
     expect(told()[0]).toContain('A list.');
     // The history has the question as it was asked.
     chat.messages = [{ role: 'user', content: 'hello' }, ...chat.messages.slice(1)];
-    expect(await say(server, chat, ['think'])).toEqual([session]);
-    expect(told().at(-1)).toBe('user: think');
-  });
-
-  test('the header X-OpenWebUI-Chat-Id: a history that has changed is recognised', async () => {
-    const headers = { 'x-openwebui-chat-id': 'b3c1' };
-    const { server, chat, told } = await start({}, { headers });
-    const [session] = await say(server, chat, ['Documents of my own kind.\n\nhello', 'think']);
-    chat.messages = [{ role: 'user', content: 'hello' }, ...chat.messages.slice(1)];
-    expect(await say(server, chat, ['tool'])).toEqual([session]);
-    expect(told()[0]).toContain('Documents of my own kind.');
+    expect(await say(server, chat, ['think', 'tool'])).toEqual([session, session]);
+    expect(told()[0]).toContain('A list.');
   });
 
   test('without the header a history that has changed is told', async () => {

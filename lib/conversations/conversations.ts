@@ -4,7 +4,7 @@ import type { ChatMessage, Conversation } from '../formats/readMessages.js';
 import type { Outcome } from '../outcome.js';
 import type { SessionStore } from '../stores/store.js';
 import { AnswerDigest } from './answerDigest.js';
-import { historyKeys } from './historyKeys.js';
+import { type HistoryKeys, historyKeys } from './historyKeys.js';
 
 const debug = createDebug('claude-stream:store');
 
@@ -21,11 +21,10 @@ const STORE_TIMEOUT = 1_000;
 interface SessionPoint {
   readonly session: string;
   readonly at: string;
-}
-
-/** A point at which an answer was broken off, and every point up to which a client may have got it. */
-interface BrokenOffPoint extends SessionPoint {
-  readonly prefixes: readonly string[];
+  /** What the question may be without what the client had put before it, hashed; see `HistoryKeys`. */
+  readonly questions?: readonly unknown[];
+  /** Of an answer that was broken off: every point up to which a client may have got it, hashed. */
+  readonly prefixes?: readonly unknown[];
 }
 
 /** Where a turn goes on: in the session itself, or in a copy that ends at `forkAt`. */
@@ -105,19 +104,23 @@ export class Conversations {
   }
 
   /** The keys are tried from the most to the least telling. */
-  async #continuation(
-    keys: readonly string[],
-    answer: AnswerDigest,
-  ): Promise<Continuation | undefined> {
-    for (const key of keys) {
-      const complete = asPoint(await this.#store.get(completeKey(key, answer.whole())));
-      if (complete) return this.#from(complete);
-      const brokenOff = asPoint(await this.#store.get(brokenOffKey(key)));
-      if (brokenOff?.prefixes?.includes(answer.lastPrefix)) return this.#from(brokenOff);
+  async #continuation(keys: HistoryKeys, answer: AnswerDigest): Promise<Continuation | undefined> {
+    for (const key of keys.exact) {
+      const point = await this.#point(key, answer);
+      if (point) return this.#from(point);
       // A client that shows this very history means it, and no other turn with the same answer.
-      if ((await this.#store.get(askedKey(key))) !== undefined) return undefined;
+      if ((await this.#store.get(askedKey(key))) != null) return undefined;
     }
-    return undefined;
+    if (keys.open === undefined) return undefined;
+    const point = await this.#point(keys.open, answer);
+    return point?.questions?.includes(keys.questions[0]) ? this.#from(point) : undefined;
+  }
+
+  async #point(key: string, answer: AnswerDigest): Promise<SessionPoint | undefined> {
+    const complete = asPoint(await this.#store.get(completeKey(key, answer.whole())));
+    if (complete) return complete;
+    const brokenOff = asPoint(await this.#store.get(brokenOffKey(key)));
+    return brokenOff?.prefixes?.includes(answer.lastPrefix) ? brokenOff : undefined;
   }
 
   /** Whoever deletes the mark of a session's end is the one who continues it; everybody else forks. */
@@ -127,40 +130,44 @@ export class Conversations {
   }
 
   async #remember(
-    keys: readonly string[],
+    { exact, open, questions }: HistoryKeys,
     answer: AnswerDigest,
-    { status, sessionId, lastMessageId }: Outcome,
+    { status, signal, sessionId, lastMessageId }: Outcome,
   ): Promise<void> {
     if (sessionId === undefined || lastMessageId === undefined) return;
     const point: SessionPoint = { session: sessionId, at: lastMessageId };
-    const brokenOff: BrokenOffPoint = { ...point, prefixes: answer.prefixes };
+    const remember = (key: string, more: Partial<SessionPoint>) =>
+      status === 'success'
+        ? this.#set(completeKey(key, answer.whole()), { ...point, ...more })
+        : this.#set(brokenOffKey(key), { ...point, ...more, prefixes: answer.prefixes });
+    // A process that was killed may not have written its last message: that session is not continued in place.
+    const isInOrder = status !== 'crashed' && signal == null;
     await Promise.all([
-      this.#store.set(endKey(point), '1', SESSION_TTL),
-      // The last key tells least, and nothing comes after it.
-      ...keys.slice(0, -1).map((key) => this.#store.set(askedKey(key), '1', SESSION_TTL)),
-      ...keys.map((key) =>
-        status === 'success'
-          ? this.#store.set(completeKey(key, answer.whole()), JSON.stringify(point), SESSION_TTL)
-          : this.#store.set(brokenOffKey(key), JSON.stringify(brokenOff), SESSION_TTL),
-      ),
+      ...(isInOrder ? [this.#set(endKey(point), {})] : []),
+      ...exact.flatMap((key) => [remember(key, {}), this.#set(askedKey(key), {})]),
+      ...(open === undefined ? [] : [remember(open, { questions })]),
     ]);
   }
 
+  async #set(key: string, value: object): Promise<void> {
+    await this.#store.set(key, JSON.stringify(value), SESSION_TTL);
+  }
+
   /** Waits for the turns that were asked with this very history. */
-  async #endOfTurns(keys: readonly string[]): Promise<void> {
-    const turns = keys.flatMap((key) => [...(this.#underWay.get(key) ?? [])]);
+  async #endOfTurns(keys: HistoryKeys): Promise<void> {
+    const turns = allKeys(keys).flatMap((key) => [...(this.#underWay.get(key) ?? [])]);
     if (turns.length > 0) await inTime(Promise.all(turns), LONGEST_WAIT);
   }
 
-  #enter(keys: readonly string[], turn: Promise<void>): void {
-    for (const key of keys) {
+  #enter(keys: HistoryKeys, turn: Promise<void>): void {
+    for (const key of allKeys(keys)) {
       const turns = this.#underWay.get(key) ?? new Set();
       this.#underWay.set(key, turns.add(turn));
     }
   }
 
-  #leave(keys: readonly string[], turn: Promise<void>): void {
-    for (const key of keys) {
+  #leave(keys: HistoryKeys, turn: Promise<void>): void {
+    for (const key of allKeys(keys)) {
       const turns = this.#underWay.get(key);
       turns?.delete(turn);
       if (turns?.size === 0) this.#underWay.delete(key);
@@ -183,11 +190,19 @@ async function inTime<Result>(work: Promise<Result>, ms: number): Promise<Result
 }
 
 /** What a store holds may have been written by another version, or by somebody else. */
-function asPoint(value: string | undefined): (SessionPoint & Partial<BrokenOffPoint>) | undefined {
-  if (value === undefined) return undefined;
-  const { session, at, prefixes } = (JSON.parse(value) ?? {}) as Partial<BrokenOffPoint>;
+function asPoint(value: string | undefined | null): SessionPoint | undefined {
+  if (value == null) return undefined;
+  const { session, at, questions, prefixes } = (JSON.parse(value) ?? {}) as Partial<SessionPoint>;
   if (typeof session !== 'string' || typeof at !== 'string') return undefined;
-  return { session, at, prefixes: Array.isArray(prefixes) ? prefixes : [] };
+  return { session, at, questions: listOf(questions), prefixes: listOf(prefixes) };
+}
+
+function listOf(value: unknown): readonly unknown[] {
+  return Array.isArray(value) ? value : [];
+}
+
+function allKeys({ exact, open }: HistoryKeys): string[] {
+  return open === undefined ? [...exact] : [...exact, open];
 }
 
 function answerMessage(text: string): ChatMessage {

@@ -115,7 +115,7 @@ describe('response_format', () => {
       refused(
         { response_format: { type: 'json_schema', json_schema: { name: 'x', schema } } },
         field,
-        `"${field}" must be a JSON Schema of the type "object".`,
+        `"${field}" must be a JSON Schema of the type "object", and have at most 120000 characters.`,
         'invalid_request',
       );
     },

@@ -65,10 +65,10 @@ function readSchema(value: unknown): object | undefined {
       const { schema } = objectOrEmpty(json_schema, 'response_format.json_schema');
       const { type: root } = objectOrEmpty(schema, field);
       // It becomes the input of a tool, which is always an object; OpenAI demands the same.
-      if (root === 'object' && isWritable(schema)) return schema as object;
+      if (root === 'object' && isReasonable(schema)) return schema as object;
       throw new ClaudeStreamError(
         'invalid_request',
-        `"${field}" must be a JSON Schema of the type "object".`,
+        `"${field}" must be a JSON Schema of the type "object", and have at most ${LONGEST_SCHEMA} characters.`,
         {
           field,
         },
@@ -83,10 +83,13 @@ function readSchema(value: unknown): object | undefined {
   }
 }
 
+/** Characters of JSON; OpenAI takes no more, and the CLI computes for seconds on an enumeration of that size. */
+const LONGEST_SCHEMA = 120_000;
+
 /** JSON of a hundred thousand levels can be read, but not be written again. */
-function isWritable(value: unknown): boolean {
+function isReasonable(schema: unknown): boolean {
   try {
-    return JSON.stringify(value) !== undefined;
+    return JSON.stringify(schema).length <= LONGEST_SCHEMA;
   } catch {
     return false;
   }
