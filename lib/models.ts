@@ -117,18 +117,27 @@ export class Models {
 
   async #askInTime(): Promise<readonly ClaudeModel[]> {
     if (this.#closing.signal.aborted) throw closed();
-    const signal = AbortSignal.any([this.#closing.signal, AbortSignal.timeout(LIST_TIMEOUT)]);
-    const asked = this.#ask(signal);
+    // Not AbortSignal.any() of AbortSignal.timeout(): garbage collection may take that timer away (Node 20.20).
+    const givingUp = new AbortController();
+    const giveUp = () => givingUp.abort();
+    const timer = setTimeout(giveUp, LIST_TIMEOUT).unref();
+    this.#closing.signal.addEventListener('abort', giveUp, { once: true });
+    const asked = this.#ask(givingUp.signal);
     this.#processes.add(asked);
     const ended = () => this.#processes.delete(asked);
     asked.then(ended, ended);
-    // A process that clings to life is ended, but not waited for.
-    const models = await Promise.race([asked, rejectionAt(signal)]).catch((error) => {
+    try {
+      // A process that clings to life is ended, but not waited for.
+      const models = await Promise.race([asked, rejectionAt(givingUp.signal)]);
+      this.#failed = undefined;
+      this.#known = { models, at: performance.now() };
+      return models;
+    } catch (error) {
       throw this.#closing.signal.aborted ? closed() : error;
-    });
-    this.#failed = undefined;
-    this.#known = { models, at: performance.now() };
-    return models;
+    } finally {
+      clearTimeout(timer);
+      this.#closing.signal.removeEventListener('abort', giveUp);
+    }
   }
 }
 
@@ -138,17 +147,11 @@ function closed(): ClaudeStreamError {
 
 function rejectionAt(signal: AbortSignal): Promise<never> {
   return new Promise((_resolve, reject) => {
-    signal.addEventListener(
-      'abort',
-      () =>
-        reject(
-          new ClaudeStreamError(
-            'models_unavailable',
-            `The CLI did not tell its models within ${LIST_TIMEOUT} ms.`,
-          ),
-        ),
-      { once: true },
+    const error = new ClaudeStreamError(
+      'models_unavailable',
+      `The CLI did not tell its models within ${LIST_TIMEOUT} ms.`,
     );
+    signal.addEventListener('abort', () => reject(error), { once: true });
   });
 }
 

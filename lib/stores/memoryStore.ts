@@ -3,7 +3,10 @@ import { ClaudeStreamError } from '../errors.js';
 import type { Store } from './store.js';
 
 export interface MemoryStoreOptions {
-  /** What is kept about sessions, about 1 KB a turn; what was unused for longest goes first. Default 32 MiB. */
+  /**
+   * What is kept about sessions: 1 to 2 KB a turn, up to 20 KB for one that was stopped. What was unused for longest
+   * goes first. Default 32 MiB.
+   */
   readonly maxSessionBytes?: number | undefined;
 }
 

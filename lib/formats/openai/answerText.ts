@@ -97,9 +97,12 @@ function nextBracket(content: string, from: number): number {
 }
 
 function withoutLines(content: string): string {
-  if (!content.startsWith(START_NOTICE)) return content;
+  const begins = content.startsWith(START_NOTICE);
+  if (!begins && !content.includes(MARK)) return content;
   const lines = content
+    .slice(begins ? START_NOTICE.length : 0)
     .split('\n')
-    .filter((line) => line !== START_NOTICE && !(line.startsWith('[') && line.endsWith(MARK)));
-  return lines.join('\n').replace(/^\n+/, '');
+    .filter((line) => !(line.startsWith('[') && line.endsWith(MARK)))
+    .join('\n');
+  return begins ? lines.replace(/^\n+/, '') : lines;
 }
