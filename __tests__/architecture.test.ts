@@ -9,8 +9,8 @@ import { parseSync } from '@swc/core';
 const order = [
   ['index'],
   ['claudeStream', 'openaiRouter'],
-  ['authorization', 'chat'],
-  ['readRequest', 'hooks'],
+  ['authorization', 'serveChat'],
+  ['service', 'readRequest', 'hooks', 'sendJson'],
   ['options'],
   ['conversations/', 'models', 'runs'],
   ['run'],
@@ -180,7 +180,15 @@ test('a format has a folder of its own or is one file, and knows nothing of the 
 
 test('what is below the chat knows no request and no response of Express', () => {
   const users = imports.filter(({ to }) => to === 'express').map(({ from }) => from);
-  const known = ['authorization', 'chat', 'claudeStream', 'openaiRouter', 'options', 'readRequest'];
+  const known = [
+    'authorization',
+    'claudeStream',
+    'openaiRouter',
+    'options',
+    'readRequest',
+    'sendJson',
+    'serveChat',
+  ];
   expect([...new Set(users)].filter((name) => !known.includes(name))).toEqual([]);
 });
 

@@ -1,6 +1,7 @@
 import type { NextFunction, Request, RequestHandler, Response } from 'express';
-import { Chat, serveChat } from './chat.js';
 import { type ClaudeStreamOptions, readOptions } from './options.js';
+import { serveChat } from './serveChat.js';
+import { Service } from './service.js';
 
 export interface ClaudeStreamHandler extends RequestHandler {
   /**
@@ -16,12 +17,12 @@ export interface ClaudeStreamHandler extends RequestHandler {
  * @throws ClaudeStreamError `invalid_option`; `not_called` when it was mounted without parentheses
  */
 export function claudeStream(options?: ClaudeStreamOptions): ClaudeStreamHandler {
-  const chat = new Chat(readOptions(options));
+  const service = new Service(readOptions(options));
   const handler = (request: Request, response: Response, next: NextFunction) => {
     // `next(undefined)` would mean that there was no error.
-    serveChat(chat, request, response).catch((error) =>
+    serveChat(service, request, response).catch((error) =>
       next(error ?? new Error('The function "request" threw nothing.')),
     );
   };
-  return Object.assign(handler, { close: () => chat.close() });
+  return Object.assign(handler, { close: () => service.close() });
 }

@@ -7,13 +7,15 @@ import express, {
   type Router,
 } from 'express';
 import { authorization } from './authorization.js';
-import { Chat, sendError, sendJson, serveChat } from './chat.js';
 import { ClaudeStreamError } from './errors.js';
 import { statusResponse } from './formats/openai/errorResponse.js';
 import { described, guardedHooks } from './hooks.js';
 import type { OfferedModel } from './models.js';
 import { type OpenAIRouterOptions, type RouterSettings, readRouterOptions } from './options.js';
 import { createRunId } from './run.js';
+import { sendError, sendJson } from './sendJson.js';
+import { serveChat } from './serveChat.js';
+import { Service } from './service.js';
 
 export interface OpenAIRouter extends Router {
   /**
@@ -32,12 +34,12 @@ export interface OpenAIRouter extends Router {
  */
 export function openaiRouter(options?: OpenAIRouterOptions): OpenAIRouter {
   const settings = readRouterOptions(options);
-  const chat = new Chat(settings);
+  const service = new Service(settings);
   const router = express.Router();
   router.use(admission(settings));
   router.get('/models', async (_request, response, next) => {
     try {
-      const models = (await chat.models?.list()) ?? [];
+      const models = (await service.models?.list()) ?? [];
       response.json({ object: 'list', data: models.map(modelObject) });
     } catch (error) {
       next(error);
@@ -47,8 +49,8 @@ export function openaiRouter(options?: OpenAIRouterOptions): OpenAIRouter {
     try {
       const id = String(request.params[0]);
       // Known by more names than are listed: `claude-opus-5-5` for `opus`.
-      await chat.models?.resolve(id);
-      const models = (await chat.models?.list()) ?? [];
+      await service.models?.resolve(id);
+      const models = (await service.models?.list()) ?? [];
       const model = models.find((one) => one.id === id);
       response.json(modelObject(model ?? { id, name: undefined, description: undefined }));
     } catch (error) {
@@ -56,7 +58,7 @@ export function openaiRouter(options?: OpenAIRouterOptions): OpenAIRouter {
     }
   });
   router.post('/chat/completions', readJson(settings.maxBodyBytes), (request, response, next) => {
-    serveChat(chat, request, response).catch((cause) => next(asError('request', cause)));
+    serveChat(service, request, response).catch((cause) => next(asError('request', cause)));
   });
   router.all(/^\/models(?:\/.+)?$/, allowOnly('GET'));
   router.all('/chat/completions', allowOnly('POST'));
@@ -70,7 +72,7 @@ export function openaiRouter(options?: OpenAIRouterOptions): OpenAIRouter {
     );
   });
   router.use(errorAnswer(settings));
-  return Object.assign(router, { close: () => chat.close() });
+  return Object.assign(router, { close: () => service.close() });
 }
 
 /** Lets in who has a key. Without one everybody is let in, which is worth a warning once a stranger could come. */
@@ -90,7 +92,7 @@ function admission({ apiKey }: RouterSettings): RequestHandler {
     if (!warned && (isForwarded || !isLoopback(request.socket.localAddress))) {
       warned = true;
       process.emitWarning(
-        'openaiRouter() has no apiKey and is reached from other machines: whoever can connect can use Claude Code. ' +
+        'openaiRouter() has no apiKey and is reached from other machines, or through a proxy: whoever can connect can use Claude Code. ' +
           "Write openaiRouter({ apiKey: '…' }).",
         { code: 'CLAUDE_STREAM_NO_API_KEY' },
       );

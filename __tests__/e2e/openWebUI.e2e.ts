@@ -83,7 +83,7 @@ describe.each(versions)('Open WebUI before %s', (version) => {
       'text',
       {
         content:
-          /^\[Starting Claude Code\.\.\.\]\n\nLet me read the notes\.\n\n\[Read\] notes\.md\n\nThe file notes\.md says: .*Buy milk\./s,
+          /^\[Starting Claude Code\.\.\.\]\n\nLet me read the notes\.\n\n\[Read\] notes\.md\u2060\n\nThe file notes\.md says: .*Buy milk\./s,
         statuses: [],
       },
     ],

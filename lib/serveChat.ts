@@ -1,75 +1,37 @@
 import { createHash } from 'node:crypto';
 import type { Request, Response } from 'express';
-import { type Command, commandFor, inquiryFor, type Turn } from './claude/command.js';
-import { listModels } from './claude/listModels.js';
+import { type Command, commandFor, type Turn } from './claude/command.js';
 import type { PermissionRequest } from './claude/permissionPrompts.js';
-import { Conversations, type ConversationTurn } from './conversations/conversations.js';
+import type { ConversationTurn } from './conversations/conversations.js';
 import { ClaudeStreamError } from './errors.js';
-import type { ChatRequest, EncoderContext, JsonResponse } from './formats/format.js';
-import { guardedHooks } from './hooks.js';
-import { Models } from './models.js';
+import type { ChatRequest, Encoder, EncoderContext, JsonResponse } from './formats/format.js';
+import { guardedHooks, type Hooks } from './hooks.js';
 import type { RunContext, Settings } from './options.js';
 import { type PlannedRequest, readRequest, refuseIfTooLarge } from './readRequest.js';
 import { createRunId, Run } from './run.js';
-import { Runs } from './runs.js';
+import { sendError, sendJson } from './sendJson.js';
+import type { Service } from './service.js';
 import { sendEventStream } from './sse/eventStream.js';
-
-/** What the requests to one middleware share. */
-export class Chat {
-  readonly settings: Settings;
-  readonly runs = new Runs();
-  /** `undefined` when a request has no choice. */
-  readonly models: Models | undefined;
-  readonly conversations: Conversations | undefined;
-
-  constructor(settings: Settings) {
-    const { command, models, sessions } = settings;
-    this.settings = settings;
-    this.models =
-      models === 'none'
-        ? undefined
-        : new Models(models === 'any' ? undefined : models, (signal) =>
-            listModels(inquiryFor(command, createRunId(), process.env), signal),
-          );
-    this.conversations = sessions && new Conversations(sessions.store);
-  }
-
-  /** Stops every run and refuses new ones; settles when no process is alive. */
-  async close(): Promise<void> {
-    await Promise.all([this.runs.close(), this.models?.close()]);
-  }
-}
 
 /**
  * One request from end to end: read it, run Claude, stream the answer, say how it ended.
  *
  * @throws what the application's own `request` function throws, and only while no headers have been sent
  */
-export async function serveChat(shared: Chat, request: Request, response: Response): Promise<void> {
-  const { settings, runs } = shared;
-  // Before anything is awaited: a client that leaves now must not get a process later. A run that is over is not
-  // affected; one that is not must not go on for a response that other middleware has ended, either.
-  let gone = response.destroyed || request.socket.destroyed;
-  let stalled = false;
-  let run: Run | undefined;
-  const leave = () => {
-    gone = true;
-    request.socket.off('close', abandon);
-    run?.stop(stalled ? 'stalled' : 'disconnected');
-  };
-  response.once('close', leave);
-  // The response to a pipelined request has no socket until its turn comes, and Node tells it of no 'close' before.
-  const abandon = () => {
-    if (response.socket !== null) return;
-    response.destroy();
-    response.emit('close');
-  };
-
+export async function serveChat(
+  service: Service,
+  request: Request,
+  response: Response,
+): Promise<void> {
+  const { settings, runs } = service;
   const context: RunContext = { runId: createRunId(), request };
   const hooks = guardedHooks(settings.hooks, context);
+  let run: Run | undefined;
+  // Before anything is awaited: a client that leaves now must not get a process later.
+  const client = watchClient(request, response, (reason) => run?.stop(reason));
   try {
     refuseIfSent(response);
-    if (response.socket === null) request.socket.once('close', abandon);
+    client.watchPipeline();
     if (isReconnection(request)) {
       response.status(204).end();
       return;
@@ -80,47 +42,16 @@ export async function serveChat(shared: Chat, request: Request, response: Respon
       return;
     }
     if (runs.closed) throw shuttingDown();
-    const planned = await readRequest(settings, shared.models, request);
-    const { chat } = planned;
-    const conversation = gone ? undefined : await recognised(shared, planned, request);
+    const planned = await readRequest(settings, service.models, request);
+    const conversation = client.gone ? undefined : await recognised(service, planned, request);
     const command = commandTo(settings, planned, conversation, context.runId);
-    if (gone) return;
+    if (client.gone) return;
     if (runs.closed) throw shuttingDown();
 
-    const encoderContext: EncoderContext = {
-      runId: context.runId,
-      startedAt: Date.now(),
-      request: chat,
-      toolDisplay: settings.toolDisplay,
-      exposeErrors: settings.exposeErrors,
-      onAnswer: conversation && ((text) => conversation.answered(text)),
-    };
-    const collector = chat.stream ? undefined : settings.format.collector(encoderContext);
-    let collected: JsonResponse | undefined;
-    const { canUseTool } = settings;
-    const runOptions = {
-      ...settings,
-      onSpawn: hooks.onStart,
-      onMessage: hooks.onMessage,
-      decidePermission:
-        canUseTool && !chat.background
-          ? (asked: PermissionRequest, signal: AbortSignal) =>
-              canUseTool(asked, { ...context, signal })
-          : undefined,
-      onPermissionFailure: (cause: unknown) => hooks.onFailure('canUseTool', cause),
-    };
-    run = new Run(context.runId, runOptions, (emit) =>
-      collector
-        ? {
-            message: (message) => collector.message(message),
-            end: (outcome) => {
-              collected = collector.end(outcome);
-            },
-          }
-        : settings.format.encoder(encoderContext, emit),
-    );
+    const collected = planned.chat.stream ? undefined : new Collected();
+    run = runFor(settings, planned, conversation, context, hooks, collected);
     runs.add(run);
-    const source = collector ? undefined : run.reader(settings.highWaterMark);
+    const source = collected ? undefined : run.reader(settings.highWaterMark);
     await run.start(
       command,
       conversation?.continuation && (() => commandTo(settings, planned, undefined, context.runId)),
@@ -128,18 +59,18 @@ export async function serveChat(shared: Chat, request: Request, response: Respon
     conversation?.begun();
     const ended = run.outcome.then(hooks.onEnd);
     if (conversation) void run.outcome.then((outcome) => conversation.ended(outcome));
-    if (gone) run.stop('disconnected');
+    if (client.gone) run.stop('disconnected');
     else response.setHeader('Claude-Run-Id', context.runId);
     if (source) {
       sendEventStream(response, source, settings, () => {
-        stalled = true;
+        client.stalled = true;
         hooks.onError(
           new ClaudeStreamError('interrupted', 'The client read nothing for stallTimeout.'),
         );
       });
     }
     await ended;
-    if (collected) sendJson(response, collected, settings.stallTimeout);
+    if (collected?.answer) sendJson(response, collected.answer, settings.stallTimeout);
   } catch (error) {
     // Nobody is left to read it: without this the process would go on alone.
     run?.stop('disconnected');
@@ -154,16 +85,93 @@ export async function serveChat(shared: Chat, request: Request, response: Respon
   }
 }
 
-/** Answers with an error in the format's shape. */
-export function sendError(
+interface Client {
+  readonly gone: boolean;
+  /** Whether it is to be said of it, when it goes, that it read nothing any more. */
+  stalled: boolean;
+  watchPipeline(): void;
+}
+
+/**
+ * Tells when the client has left. A run that is over is not affected; one that is not must not go on for a response
+ * that other middleware has ended, either.
+ */
+function watchClient(
+  request: Request,
   response: Response,
-  { exposeErrors, format, stallTimeout }: Settings,
-  error: ClaudeStreamError,
-): void {
-  const { code, status, field } = error;
-  const message = exposeErrors ? error.message : error.publicMessage;
-  if (status === 503) response.setHeader('Retry-After', '5');
-  sendJson(response, format.errorResponse({ code, message, field }), stallTimeout);
+  onLeave: (reason: 'stalled' | 'disconnected') => void,
+): Client {
+  const { socket } = request;
+  // The response to a pipelined request has no socket until its turn comes, and Node tells it of no 'close' before.
+  const abandon = () => {
+    if (response.socket !== null) return;
+    response.destroy();
+    response.emit('close');
+  };
+  const client = {
+    gone: response.destroyed || socket.destroyed,
+    stalled: false,
+    watchPipeline: () => {
+      if (response.socket === null) socket.once('close', abandon);
+    },
+  };
+  response.once('close', () => {
+    client.gone = true;
+    socket.off('close', abandon);
+    onLeave(client.stalled ? 'stalled' : 'disconnected');
+  });
+  return client;
+}
+
+/** The answer of a request that is not streamed, once it is complete. */
+class Collected {
+  answer: JsonResponse | undefined;
+
+  /** Stands in the place of an encoder, and emits nothing. */
+  encoder({ format }: Settings, context: EncoderContext): Encoder {
+    const collector = format.collector(context);
+    return {
+      message: (message) => collector.message(message),
+      end: (outcome) => {
+        this.answer = collector.end(outcome);
+      },
+    };
+  }
+}
+
+function runFor(
+  settings: Settings,
+  { chat }: PlannedRequest,
+  conversation: ConversationTurn | undefined,
+  context: RunContext,
+  hooks: Hooks,
+  collected: Collected | undefined,
+): Run {
+  const { canUseTool, toolDisplay, exposeErrors } = settings;
+  const encoderContext: EncoderContext = {
+    runId: context.runId,
+    startedAt: Date.now(),
+    request: chat,
+    toolDisplay,
+    exposeErrors,
+    onAnswer: conversation && ((text) => conversation.answered(text)),
+  };
+  const options = {
+    ...settings,
+    onSpawn: hooks.onStart,
+    onMessage: hooks.onMessage,
+    decidePermission:
+      canUseTool &&
+      ((asked: PermissionRequest, signal: AbortSignal) =>
+        canUseTool(asked, { ...context, signal })),
+    onPermissionFailure: (cause: unknown) => hooks.onFailure('canUseTool', cause),
+  };
+  return new Run(
+    context.runId,
+    options,
+    (emit) =>
+      collected?.encoder(settings, encoderContext) ?? settings.format.encoder(encoderContext, emit),
+  );
 }
 
 /** The process for a request; without a conversation it is told everything from the beginning. */
@@ -190,7 +198,7 @@ function continued(
 
 /** The conversation that a request goes on with, if it may be one that is known. */
 async function recognised(
-  { conversations, settings }: Chat,
+  { conversations, settings }: Service,
   { chat, commandOptions }: PlannedRequest,
   request: Request,
 ): Promise<ConversationTurn | undefined> {
@@ -241,19 +249,4 @@ function refuseIfSent(response: Response): void {
 
 function shuttingDown(): ClaudeStreamError {
   return new ClaudeStreamError('shutting_down', 'claudeStream was closed: no new runs.');
-}
-
-/** Errors after the spawn say `x-should-retry: false`, or the openai SDK would run Claude two more times. */
-export function sendJson(
-  response: Response,
-  { status, body }: JsonResponse,
-  stallTimeout: number | false,
-): void {
-  if (response.destroyed || response.headersSent) return;
-  if (status >= 400 && response.hasHeader('Claude-Run-Id')) {
-    response.setHeader('x-should-retry', 'false');
-  }
-  // Node counts only a socket on which nothing moves, and sets its own timeout again after the response.
-  if (stallTimeout !== false) response.setTimeout(stallTimeout, () => response.destroy());
-  response.status(status).json(body);
 }
