@@ -1,10 +1,9 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import { ClaudeStreamError } from '../errors.js';
 import { type Command, INITIALIZE_REQUEST, RUN_ID_VARIABLE } from './command.js';
 import { readLines } from './lines.js';
 import { isControlResponse } from './messages.js';
 import { startProcess } from './process.js';
-import { shutdown } from './shutdown.js';
+import { exitWithin, shutdown } from './shutdown.js';
 
 /** A model that the CLI offers. */
 export interface ClaudeModel {
@@ -18,6 +17,9 @@ export interface ClaudeModel {
 
 /** The answer comes within 700 ms; a longer line than this is none. */
 const LONGEST_ANSWER = 2 ** 24;
+
+/** How long the CLI may take to leave after its answer, in ms; it takes 20. */
+const EXIT_GRACE = 1_000;
 
 /**
  * Asks the CLI which models it offers to the account that it uses. No prompt, no model call; the process has ended when
@@ -62,18 +64,11 @@ export async function listModels(inquiry: Command, signal: AbortSignal): Promise
     });
   } finally {
     process.closeStdin();
-    const exited = new AbortController();
-    await Promise.race([
-      process.exited.finally(() => exited.abort()),
-      delay(EXIT_GRACE, undefined, { signal: exited.signal }).catch(() => undefined),
-    ]);
+    await exitWithin(process, EXIT_GRACE);
     if (process.exit === undefined) await shutdown(process, inquiry.env[RUN_ID_VARIABLE] ?? '');
     process.release();
   }
 }
-
-/** How long the CLI may take to leave after its answer, in ms; it takes 20. */
-const EXIT_GRACE = 1_000;
 
 function modelsOf(response: unknown): ClaudeModel[] {
   const { models } = (response ?? {}) as { models?: unknown };

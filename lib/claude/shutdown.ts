@@ -61,7 +61,8 @@ export async function shutdown(process: ClaudeProcess, runId: string): Promise<v
   debug('%d: descendants still alive: %o', process.pid, [...descendants.values()]);
 }
 
-async function exitWithin(process: ClaudeProcess, ms: number): Promise<void> {
+/** Settles at the exit of the process, or after `ms`. */
+export async function exitWithin(process: ClaudeProcess, ms: number): Promise<void> {
   const timer = new AbortController();
   await Promise.race([
     process.exited.finally(() => timer.abort()),
