@@ -7,13 +7,16 @@ import { parseSync } from '@swc/core';
  * not know each other. A new file or folder has to be given its place here.
  */
 const order = [
-  ['index'],
+  ['index', 'redis'],
   ['claudeStream', 'openaiRouter'],
-  ['authorization', 'serveChat'],
+  ['authorization', 'serveChat', 'serveCancel'],
+  ['serveReplay'],
+  ['findRun'],
   ['service', 'readRequest', 'hooks', 'sendJson'],
   ['options'],
-  ['conversations/', 'models', 'runs'],
-  ['run'],
+  ['conversations/', 'models', 'runs', 'replay'],
+  ['liveRun'],
+  ['run', 'attendance', 'recorder', 'diagnostics'],
   ['deadlines'],
   ['formats/'],
   ['outcome'],
@@ -128,7 +131,7 @@ test('the formats know no processes, sockets or time', () => {
 
 test('the registry knows a run by its type only', () => {
   const wrong = inner.filter(
-    ({ from, to, typeOnly }) => from === 'runs' && to === 'run' && !typeOnly,
+    ({ from, to, typeOnly }) => from === 'runs' && ['run', 'liveRun'].includes(to) && !typeOnly,
   );
   expect(list(wrong)).toEqual([]);
 });
@@ -183,11 +186,15 @@ test('what is below the chat knows no request and no response of Express', () =>
   const known = [
     'authorization',
     'claudeStream',
+    'diagnostics',
+    'findRun',
     'openaiRouter',
     'options',
     'readRequest',
     'sendJson',
+    'serveCancel',
     'serveChat',
+    'serveReplay',
   ];
   expect([...new Set(users)].filter((name) => !known.includes(name))).toEqual([]);
 });

@@ -41,6 +41,10 @@ describe('without options', () => {
       models: 'none',
       taskModel: 'haiku',
       sessions: undefined,
+      runs: undefined,
+      onDisconnect: undefined,
+      disconnectGrace: 300_000,
+      authorize: undefined,
       canUseTool: undefined,
       maxPromptBytes: 33_554_432,
       keepAlive: 15_000,
@@ -143,6 +147,9 @@ describe('options', () => {
       sessions: 'auto',
       sessionHeader: 'X-Chat',
       store: memoryStore(),
+      onDisconnect: 'continue',
+      disconnectGrace: false,
+      authorize: () => true,
       canUseTool: () => ({ behavior: 'deny' }),
       maxPromptBytes: 1,
       keepAlive: 1,
@@ -347,7 +354,7 @@ describe('the options of a router', () => {
 
   test('undefined means absent, for every option but the key', () => {
     const all = [...optionNames, ...routerOptionNames].filter(
-      (name) => name !== 'format' && name !== 'apiKey',
+      (name) => !['format', 'authorize', 'apiKey'].includes(name),
     );
     const absent = Object.fromEntries(all.map((name) => [name, undefined]));
     const plain = (options: OpenAIRouterOptions) =>

@@ -58,7 +58,13 @@ describe('README', () => {
       'stallTimeout',
       'highWaterMark',
     ] as const;
-    const more = ['maxLogBytes', 'maxLineLength', 'exposeErrors', 'toolDisplay'] as const;
+    const more = [
+      'disconnectGrace',
+      'maxLogBytes',
+      'maxLineLength',
+      'exposeErrors',
+      'toolDisplay',
+    ] as const;
     const router = ['maxBodyBytes', 'taskModel'] as const;
     const deadlineNames = ['firstMessage', 'idle', 'total', 'background', 'permission'] as const;
     for (const name of [...names, ...more, ...router, ...deadlineNames]) {

@@ -1,13 +1,14 @@
 // @ts-check
 /**
- * What `npm start` runs: Claude Code in its own format at /chat, and for every OpenAI client at /v1.
+ * What `npm start` runs: Claude Code in its own format at /chat, where a client may come back for a run, and for every
+ * OpenAI client at /v1.
  * Without a login it runs the same CLI against a scripted model, so that everything can be tried.
  */
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
-import { claudeStream, openaiRouter } from 'claude-stream';
+import { claudeStream, memoryStore, openaiRouter } from 'claude-stream';
 import express from 'express';
 import { chooseSetting } from './setting.js';
 import { failed, untilSignal } from './untilSignal.js';
@@ -37,7 +38,7 @@ function curl(url, body) {
  */
 export async function startServer({ port = 3000, host = '127.0.0.1', log = console.log } = {}) {
   const setting = await chooseSetting();
-  const chat = claudeStream(setting.options);
+  const chat = claudeStream({ ...setting.options, store: memoryStore() });
   const openai = openaiRouter(setting.options);
 
   const app = express();
@@ -67,10 +68,17 @@ export async function startServer({ port = 3000, host = '127.0.0.1', log = conso
 
   app.use('/v1', openai);
   app.post('/chat', express.json({ limit: '20mb' }), chat);
+  app.get('/chat/:run', chat.replay);
+  app.delete('/chat/:run', chat.cancel);
   app.get('/', (_req, res) => {
     const lines = setting.prompts.map((prompt) => curlChat(url, prompt));
     const models = `curl ${url}/v1/models`;
-    const help = [setting.description, '', ...lines, '', models, curlCompletions(url, first), ''];
+    const later = [
+      `curl -N ${url}/chat/RUN?after=5  # RUN: the response header Claude-Run-Id`,
+      `curl -X DELETE ${url}/chat/RUN`,
+    ];
+    const completion = curlCompletions(url, first);
+    const help = [setting.description, '', ...lines, '', ...later, '', models, completion, ''];
     res.type('text/plain').send(help.join('\n'));
   });
 

@@ -1,14 +1,39 @@
 import type { NextFunction, Request, RequestHandler, Response } from 'express';
 import { type ClaudeStreamOptions, readOptions } from './options.js';
+import { serveCancel } from './serveCancel.js';
 import { serveChat } from './serveChat.js';
-import { Service } from './service.js';
+import { positionOf, serveReplay } from './serveReplay.js';
+import { type CloseOptions, Service } from './service.js';
+import type { RunRecord } from './stores/store.js';
+
+/** A run that is going on. */
+export interface RunInfo extends RunRecord {
+  /** Whether it belongs to this instance. */
+  readonly isLocal: boolean;
+  /** Its process, and how many clients follow it here; only known of a run of this instance. */
+  readonly pid: number | undefined;
+  readonly clients: number | undefined;
+  /** How many events it has had, as far as this instance knows. */
+  readonly events: number;
+}
 
 export interface ClaudeStreamHandler extends RequestHandler {
   /**
-   * Stops every run and refuses new ones with 503. Settles when no process of this handler is alive; clients that are
-   * still there get an ending that says so.
+   * The events of a run after `Last-Event-ID` or `?after=`, and on until its end. Needs a store that keeps runs, and a
+   * route with the parameter `run`: `app.get('/chat/:run', chat.replay)`. Never starts a process.
    */
-  close(): Promise<void>;
+  readonly replay: RequestHandler;
+  /** Stops a run, and answers with its outcome: `app.delete('/chat/:run', chat.cancel)`. */
+  readonly cancel: RequestHandler;
+  /** The runs that are going on, on every instance that shares the store. */
+  runs(): Promise<RunInfo[]>;
+  /**
+   * Refuses new runs with 503, lets those that are going on end for `grace` ms, and stops the rest; clients that are
+   * still there get an ending that says so. Settles when no process of this handler is alive.
+   *
+   * @throws ClaudeStreamError `invalid_option`
+   */
+  close(options?: CloseOptions): Promise<void>;
 }
 
 /**
@@ -18,11 +43,47 @@ export interface ClaudeStreamHandler extends RequestHandler {
  */
 export function claudeStream(options?: ClaudeStreamOptions): ClaudeStreamHandler {
   const service = new Service(readOptions(options));
-  const handler = (request: Request, response: Response, next: NextFunction) => {
+  return Object.assign(
+    handlerOf((request, response) => serveChat(service, request, response)),
+    {
+      replay: handlerOf((request, response) =>
+        serveReplay(service, request, response, () => positionOf(request)),
+      ),
+      cancel: handlerOf((request, response) => serveCancel(service, request, response)),
+      runs: () => runningRuns(service),
+      close: (closeOptions?: CloseOptions) => service.close(closeOptions),
+    },
+  );
+}
+
+function handlerOf(
+  serve: (request: Request, response: Response) => Promise<void>,
+): (request: Request, response: Response, next: NextFunction) => void {
+  return (request, response, next) => {
     // `next(undefined)` would mean that there was no error.
-    serveChat(service, request, response).catch((error) =>
-      next(error ?? new Error('The function "request" threw nothing.')),
+    serve(request, response).catch((error) =>
+      next(error ?? new Error("One of the application's functions threw nothing.")),
     );
   };
-  return Object.assign(handler, { close: () => service.close() });
+}
+
+async function runningRuns({ runs, settings }: Service): Promise<RunInfo[]> {
+  const local = runs.list().map(({ record, pid, attendance, run }) => ({
+    ...record,
+    isLocal: true,
+    pid,
+    clients: attendance.present,
+    events: run.lastFrame,
+  }));
+  const kept = (await settings.runs?.list()) ?? [];
+  const elsewhere = kept
+    .filter(({ record, state }) => state === 'running' && !runs.find(record.runId))
+    .map(({ record, last }) => ({
+      ...record,
+      isLocal: false,
+      pid: undefined,
+      clients: undefined,
+      events: last,
+    }));
+  return [...local, ...elsewhere];
 }

@@ -22,6 +22,14 @@ const errors = {
   model_not_offered: [400, 'The model is not offered.'],
   response_already_sent: [500, 'The response was already sent.'],
 
+  // The run cannot be shown.
+  run_not_found: [404, 'There is no such run.'],
+  run_expired: [410, 'The run is over, and its events are not kept any more.'],
+  not_authorized: [403, 'You may not see this run.'],
+  store_unavailable: [503, 'The events of the run cannot be had at the moment.'],
+  events_lost: [410, 'Some events of the run are not kept any more.'],
+  owner_lost: [502, 'The server that ran Claude Code is gone.'],
+
   // The process could not be started.
   command_not_found: [500, 'Claude Code is not installed on this server.'],
   cwd_not_found: [500, 'The working directory for Claude Code does not exist on this server.'],
@@ -45,6 +53,7 @@ const errors = {
 
   // The run ended without an answer.
   interrupted: [503, 'The run was interrupted.'],
+  cancelled: [410, 'The run was cancelled.'],
   first_message_timeout: [504, 'Claude Code did not answer in time.'],
   idle_timeout: [504, 'Claude Code went silent for too long.'],
   total_timeout: [504, 'Claude Code took too long.'],

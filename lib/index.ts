@@ -9,8 +9,15 @@ export type {
   UserMessage,
 } from './claude/messages.js';
 export type { PermissionDecision, PermissionRequest } from './claude/permissionPrompts.js';
-export { type ClaudeStreamHandler, claudeStream } from './claudeStream.js';
+export { type ClaudeStreamHandler, claudeStream, type RunInfo } from './claudeStream.js';
 export type { DeadlineOptions } from './deadlines.js';
+export type {
+  FirstTokenFacts,
+  ReplayFacts,
+  RunEndFacts,
+  RunStartFacts,
+  StallFacts,
+} from './diagnostics.js';
 export { ClaudeStreamError, type ErrorCode } from './errors.js';
 export type { ToolDisplay } from './formats/format.js';
 export { type OpenAIRouter, openaiRouter } from './openaiRouter.js';
@@ -24,6 +31,23 @@ export type {
   RequestOverrides,
   RunContext,
 } from './options.js';
-export type { Deadline, Ending, Outcome, RunFacts, StopReason, Usage } from './outcome.js';
+export type {
+  Deadline,
+  Ending,
+  Outcome,
+  OutcomeSummary,
+  RunFacts,
+  StopReason,
+  Usage,
+} from './outcome.js';
+export type { CloseOptions } from './service.js';
 export { type MemoryStoreOptions, memoryStore } from './stores/memoryStore.js';
-export type { SessionStore, Store } from './stores/store.js';
+export type {
+  KeptRun,
+  Recording,
+  RunPage,
+  RunRecord,
+  RunStore,
+  SessionStore,
+  Store,
+} from './stores/store.js';

@@ -15,14 +15,16 @@ import { type OpenAIRouterOptions, type RouterSettings, readRouterOptions } from
 import { createRunId } from './run.js';
 import { sendError, sendJson } from './sendJson.js';
 import { serveChat } from './serveChat.js';
-import { Service } from './service.js';
+import { type CloseOptions, Service } from './service.js';
 
 export interface OpenAIRouter extends Router {
   /**
-   * Stops every run and refuses new ones with 503. Settles when no process of this router is alive; clients that are
-   * still there get an ending that says so.
+   * Refuses new runs with 503, lets those that are going on end for `grace` ms, and stops the rest; clients that are
+   * still there get an ending that says so. Settles when no process of this router is alive.
+   *
+   * @throws ClaudeStreamError `invalid_option`
    */
-  close(): Promise<void>;
+  close(options?: CloseOptions): Promise<void>;
 }
 
 /**
@@ -72,7 +74,7 @@ export function openaiRouter(options?: OpenAIRouterOptions): OpenAIRouter {
     );
   });
   router.use(errorAnswer(settings));
-  return Object.assign(router, { close: () => service.close() });
+  return Object.assign(router, { close: (options?: CloseOptions) => service.close(options) });
 }
 
 /** Lets in who has a key. Without one everybody is let in, which is worth a warning once a stranger could come. */

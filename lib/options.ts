@@ -11,7 +11,7 @@ import { openai } from './formats/openai/openai.js';
 import type { ModelNames } from './models.js';
 import type { Outcome } from './outcome.js';
 import { memoryStore } from './stores/memoryStore.js';
-import type { SessionStore, Store } from './stores/store.js';
+import type { RunRecord, RunStore, SessionStore, Store } from './stores/store.js';
 
 /** The built-in formats, by name. */
 const formats = { claude, openai } satisfies Record<string, Format>;
@@ -81,8 +81,26 @@ export interface ClaudeStreamOptions extends CommandOptions {
   readonly sessions?: 'auto' | 'off' | undefined;
   /** The header in which a client names its conversation. Default `'X-OpenWebUI-Chat-Id'`. */
   readonly sessionHeader?: string | undefined;
-  /** Where conversations are remembered. Default: `memoryStore()`. */
+  /**
+   * Where runs are kept, for clients that come back, and conversations remembered. Default: no run is kept, and
+   * conversations are in a `memoryStore()`.
+   */
   readonly store?: Store | undefined;
+  /**
+   * Whether a run is stopped when its client has left or stalled, or continued for `disconnectGrace`. Default:
+   * `'continue'` for an event stream where `store` keeps runs, else `'stop'`; in `openaiRouter`, whose clients cannot
+   * come back, `'stop'`.
+   */
+  readonly onDisconnect?: 'stop' | 'continue' | undefined;
+  /** How long a run is continued when nobody is there; `false`: until it ends. Default 300 000. */
+  readonly disconnectGrace?: number | false | undefined;
+  /**
+   * Whether a client may follow or cancel a run. Only `true` lets it. Default: whoever knows the run's id may, which
+   * cannot be guessed. What it throws goes to Express's error handler.
+   */
+  readonly authorize?:
+    | ((request: Request, run: RunRecord) => boolean | Promise<boolean>)
+    | undefined;
   /**
    * Most that is sent to Claude at once, as JSON: the prompt, the system messages, and the conversation unless its
    * session knows it. Default 32 MiB. A limit of `express.json()`, 100 KiB by default, comes first.
@@ -125,8 +143,8 @@ export interface ClaudeStreamOptions extends CommandOptions {
   readonly onError?: ((error: ClaudeStreamError, context: RunContext) => void) | undefined;
 }
 
-/** Options of `openaiRouter`: those of `claudeStream`, and who may use it. */
-export interface OpenAIRouterOptions extends Omit<ClaudeStreamOptions, 'format'> {
+/** Options of `openaiRouter`: those of `claudeStream`, and who may use it. It has no replay. */
+export interface OpenAIRouterOptions extends Omit<ClaudeStreamOptions, 'format' | 'authorize'> {
   /** Default: everybody; a warning says so when it is used from outside of this machine. */
   readonly apiKey?: ApiKey | undefined;
   /** Longest request body, which is the whole conversation with its images. Default 50 MiB. */
@@ -143,6 +161,12 @@ export interface Settings {
   readonly taskModel: string | false;
   /** Where conversations are recognised, and the header in which a client names its own, in lower case. */
   readonly sessions: { readonly store: SessionStore; readonly header: string } | undefined;
+  /** Where runs are kept for clients that come back; `undefined` where they cannot. */
+  readonly runs: RunStore | undefined;
+  /** `undefined` leaves it to whether a client can come back. */
+  readonly onDisconnect: 'stop' | 'continue' | undefined;
+  readonly disconnectGrace: number | false;
+  readonly authorize: ClaudeStreamOptions['authorize'];
   readonly canUseTool: CanUseTool | undefined;
   readonly maxPromptBytes: number;
   readonly keepAlive: number | false;
@@ -259,12 +283,26 @@ const models: Check = (value) => {
     : undefined;
 };
 
+const hasMethods = (value: unknown, names: readonly string[]) =>
+  names.every((name) => typeof (value as Record<string, unknown> | null)?.[name] === 'function');
+
+const sessionMethods: (keyof SessionStore)[] = ['get', 'set', 'delete'];
+const runMethods: (keyof RunStore)[] = [
+  'record',
+  'read',
+  'find',
+  'list',
+  'remove',
+  'cancel',
+  'isAttended',
+  'conclude',
+];
+
 const store: Check = (value) => {
-  const { sessions } = (value ?? {}) as Partial<Store>;
-  const { get, set, delete: remove } = (sessions ?? {}) as Partial<SessionStore>;
-  return [get, set, remove].every((method) => typeof method === 'function')
-    ? undefined
-    : 'a store, such as memoryStore()';
+  const { sessions, runs } = (value ?? {}) as Partial<Store>;
+  const isStore =
+    hasMethods(sessions, sessionMethods) && (runs === undefined || hasMethods(runs, runMethods));
+  return isStore ? undefined : 'a store, such as memoryStore()';
 };
 
 /** As `--permission-mode` takes them; 2.1.330 knows `default` also as `manual`, 2.1.197 does not. */
@@ -322,6 +360,9 @@ const checks: Record<keyof ClaudeStreamOptions, Check> = {
   sessions: oneOf(['auto', 'off']),
   sessionHeader: headerName,
   store,
+  onDisconnect: oneOf(['stop', 'continue']),
+  disconnectGrace: durationOrFalse,
+  authorize: func,
   maxPromptBytes: integer(1, 2 ** 30, 'bytes'),
   keepAlive: durationOrFalse,
   timeout: deadlines,
@@ -417,11 +458,12 @@ export function readRouterOptions(options: OpenAIRouterOptions = {}): RouterSett
       '"apiKey" is undefined. Is the environment variable set? To let everybody in, leave the option out.',
     );
   }
-  const { format: _format, ...shared } = checks;
+  const { format: _format, authorize: _authorize, ...shared } = checks;
   check(options, { ...shared, ...routerChecks });
   const format = 'openai';
   return {
     ...settingsOf({ ...options, format, sessions: options.sessions ?? 'auto' }, 'any'),
+    runs: undefined,
     apiKey: options.apiKey,
     maxBodyBytes: options.maxBodyBytes ?? 50 * 2 ** 20,
   };
@@ -453,6 +495,10 @@ function settingsOf(options: ClaudeStreamOptions, anyModel: 'any' | 'none'): Set
             header: (options.sessionHeader ?? 'X-OpenWebUI-Chat-Id').toLowerCase(),
           }
         : undefined,
+    runs: options.store?.runs,
+    onDisconnect: options.onDisconnect,
+    disconnectGrace: options.disconnectGrace ?? 300_000,
+    authorize: options.authorize,
     canUseTool: options.canUseTool,
     maxPromptBytes: options.maxPromptBytes ?? 32 * 2 ** 20,
     keepAlive: options.keepAlive ?? 15_000,
@@ -516,7 +562,7 @@ function check(options: object, known: Record<string, Check>): void {
   for (const [name, value] of Object.entries(options)) {
     const checkValue = Object.hasOwn(known, name) ? known[name] : undefined;
     if (checkValue === undefined) {
-      const meant = likelyName(name);
+      const meant = likelyName(name, known);
       throw new ClaudeStreamError(
         'invalid_option',
         `There is no option "${name}".${meant === undefined ? '' : ` Did you mean "${meant}"?`}`,
@@ -527,12 +573,12 @@ function check(options: object, known: Record<string, Check>): void {
   }
 }
 
-function likelyName(name: string): string | undefined {
+function likelyName(name: string, options: Record<string, Check>): string | undefined {
   if (Object.hasOwn(LIKELY_MISTAKES, name)) return LIKELY_MISTAKES[name];
   const plain = (word: string) => word.toLowerCase().replace(/[^a-z]/g, '');
   const given = plain(name);
   if (given === '') return undefined;
-  return optionNames.find((option) => {
+  return Object.keys(options).find((option) => {
     const known = plain(option);
     return known.startsWith(given.slice(0, 5)) || given.startsWith(known.slice(0, 5));
   });

@@ -31,7 +31,7 @@ export interface RunFacts {
 }
 
 /** Why a run was stopped before it was over. */
-export type StopReason = 'disconnected' | 'stalled' | 'closed';
+export type StopReason = 'disconnected' | 'stalled' | 'cancelled' | 'closed';
 
 /** Which deadline passed. */
 export type Deadline = 'firstMessage' | 'idle' | 'total';
@@ -68,6 +68,20 @@ export type Ending =
     };
 
 export type Outcome = Ending & RunFacts;
+
+/**
+ * How a run ended, for whoever comes later: without the answer itself, which stands in the run's events, and without
+ * what only the operator may see.
+ */
+export type OutcomeSummary = Pick<Ending, 'status'> &
+  Partial<Record<'code' | 'message' | 'reason' | 'deadline' | 'stopReason', string>> &
+  Omit<RunFacts, 'stderrTail'>;
+
+export function summaryOf(outcome: Outcome): OutcomeSummary {
+  const shown: Partial<Record<string, unknown>> = { ...outcome };
+  for (const field of ['result', 'structuredOutput', 'detail', 'stderrTail']) delete shown[field];
+  return shown as OutcomeSummary;
+}
 
 /**
  * The ending that a final `result` stands for.
@@ -111,7 +125,8 @@ export function isSessionLost(result: ResultMessage): boolean {
 const LOST_SESSION = /^(?:No (?:conversation|message) found with |Failed to resume session)/;
 
 export function interruption(reason: StopReason | 'signal'): Ending {
-  const code = reason === 'closed' ? 'shutting_down' : 'interrupted';
+  const codes = { closed: 'shutting_down', cancelled: 'cancelled' } as const;
+  const code = reason === 'closed' || reason === 'cancelled' ? codes[reason] : 'interrupted';
   return { status: 'interrupted', code, message: publicMessageOf(code), reason };
 }
 

@@ -1,9 +1,9 @@
 import { randomBytes } from 'node:crypto';
-import type { Readable } from 'node:stream';
 import { setTimeout as delay, setImmediate as immediate } from 'node:timers/promises';
 import createDebug from 'debug';
 import { BackgroundTasks } from './claude/backgroundTasks.js';
 import { type Command, INITIALIZE_REQUEST } from './claude/command.js';
+import { killAtExit } from './claude/killAtExit.js';
 import { type Line, readLines } from './claude/lines.js';
 import {
   type ClaudeMessage,
@@ -38,7 +38,7 @@ import {
   timeout,
   usageOf,
 } from './outcome.js';
-import { FrameLog } from './sse/frameLog.js';
+import { FrameLog, type FrameReader } from './sse/frameLog.js';
 
 const debug = createDebug('claude-stream:run');
 
@@ -57,6 +57,11 @@ export interface RunOptions {
   readonly exitGrace: number;
   readonly maxLineLength: number;
   readonly maxLogBytes: number;
+  /** How much is held for clients that come back, of what everybody has read. Default 0. */
+  readonly keepLogBytes?: number | undefined;
+  /** Called with every frame as it is made. */
+  readonly onFrame?: ((number: number, frame: string) => void) | undefined;
+  readonly onFirstToken?: ((ms: number) => void) | undefined;
   /** A process has been started: the first one, or the one that took its place. */
   readonly onSpawn?: (pid: number) => void;
   readonly onMessage: (message: ClaudeMessage) => void;
@@ -128,7 +133,12 @@ export class Run {
   constructor(id: string, options: RunOptions, createEncoder: (emit: Emit) => Encoder) {
     this.id = id;
     this.#options = options;
-    this.#log = new FrameLog(id, options.maxLogBytes, () => this.#resumeReading());
+    this.#log = new FrameLog(id, {
+      maxBytes: options.maxLogBytes,
+      keepBytes: options.keepLogBytes,
+      onDrain: () => this.#resumeReading(),
+      onFrame: options.onFrame,
+    });
     this.#encoder = createEncoder((data, event) => this.#log.append(data, event));
     this.outcome = new Promise((resolve) => {
       this.#resolveOutcome = resolve;
@@ -138,9 +148,18 @@ export class Run {
     });
   }
 
-  /** The run's frames, from the first one still held. */
-  reader(highWaterMark: number): Readable {
-    return this.#log.reader(highWaterMark);
+  /**
+   * The run's frames after the number `after`; the reader's `next` tells from where on they are still held.
+   *
+   * @throws RangeError when there has been no such frame yet
+   */
+  reader(highWaterMark: number, after = 0): FrameReader {
+    return this.#log.reader(highWaterMark, after);
+  }
+
+  /** The number of the last frame so far. */
+  get lastFrame(): number {
+    return this.#log.last;
   }
 
   /**
@@ -166,6 +185,7 @@ export class Run {
   async #spawn(command: Command): Promise<void> {
     const process = await startProcess(command);
     const { decidePermission, deadlines, onPermissionFailure } = this.#options;
+    killAtExit(process, this.id);
     this.#process = process;
     this.#options.onSpawn?.(process.pid);
     this.#structured = command.structured;
@@ -351,12 +371,12 @@ export class Run {
     this.#firstMessage ??= this.#elapsed();
     if (isStreamEvent(message)) {
       const { type } = message.event;
-      if (type === 'content_block_delta') this.#firstToken ??= this.#elapsed();
+      if (type === 'content_block_delta') this.#tokenSeen();
       else if (type === 'message_start' && message.parent_tool_use_id == null) this.#openTurn();
       return;
     }
     if (isAssistant(message)) {
-      this.#firstToken ??= this.#elapsed();
+      this.#tokenSeen();
       if (message.parent_tool_use_id == null) {
         this.#apiError = message.error;
         if (typeof message.uuid === 'string') this.#lastMessageId = message.uuid;
@@ -374,6 +394,12 @@ export class Run {
     if (this.#turnOpen || !this.#process?.stdinOpen) return;
     if (changed) this.#awaitEnd(this.#process, this.#options.exitGrace);
     else if (isIdle(message)) this.#awaitEnd(this.#process, 0);
+  }
+
+  #tokenSeen(): void {
+    if (this.#firstToken !== undefined) return;
+    this.#firstToken = this.#elapsed();
+    this.#options.onFirstToken?.(this.#firstToken);
   }
 
   /** Something is being said, so the run is not over. */

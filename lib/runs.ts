@@ -1,8 +1,12 @@
-import type { Run } from './run.js';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { LiveRun } from './liveRun.js';
+
+/** How long the store may take to be told how the last runs ended, in ms. */
+const STORE_GRACE = 5_000;
 
 /** The runs of one middleware: what is alive, and the end of it all. */
 export class Runs {
-  readonly #runs = new Set<Run>();
+  readonly #runs = new Map<string, LiveRun>();
   #closed = false;
 
   /** Whether `close` was called: no run is to be started any more. */
@@ -10,17 +14,49 @@ export class Runs {
     return this.#closed;
   }
 
-  /** Keeps a run until nothing of it is alive. */
-  add(run: Run): void {
-    this.#runs.add(run);
-    void run.closed.then(() => this.#runs.delete(run));
+  /** Keeps a run until nothing of it is alive, and everything to be kept of it is in the store. */
+  add(live: LiveRun): void {
+    const { runId } = live.record;
+    this.#runs.set(runId, live);
+    void live.done().then(() => this.#runs.delete(runId));
   }
 
-  /** Stops every run; settles when nothing of them is alive. */
-  async close(): Promise<void> {
-    this.#closed = true;
-    const runs = [...this.#runs];
-    for (const run of runs) run.stop('closed');
-    await Promise.all(runs.map((run) => run.closed));
+  find(runId: string): LiveRun | undefined {
+    return this.#runs.get(runId);
   }
+
+  list(): LiveRun[] {
+    return [...this.#runs.values()];
+  }
+
+  /**
+   * Lets the runs end, and stops those that have not; settles when nothing of them is alive.
+   *
+   * @param grace how long they may take, in ms
+   */
+  async close(grace: number): Promise<void> {
+    this.#closed = true;
+    const runs = this.list();
+    if (grace > 0)
+      await settledWithin(
+        runs.map(({ run }) => run.closed),
+        grace,
+      );
+    for (const { run } of runs) run.stop('closed');
+    await Promise.all(runs.map(({ run }) => run.closed));
+    await settledWithin(
+      runs.map((live) => live.done()),
+      STORE_GRACE,
+    );
+    for (const live of runs) live.release();
+  }
+}
+
+async function settledWithin(promises: Promise<void>[], ms: number): Promise<void> {
+  const timer = new AbortController();
+  await Promise.race([
+    Promise.all(promises),
+    delay(ms, undefined, { signal: timer.signal }).catch(() => undefined),
+  ]);
+  timer.abort();
 }

@@ -3,13 +3,17 @@ import type { Request, Response } from 'express';
 import { type Command, commandFor, type Turn } from './claude/command.js';
 import type { PermissionRequest } from './claude/permissionPrompts.js';
 import type { ConversationTurn } from './conversations/conversations.js';
+import { channels } from './diagnostics.js';
 import { ClaudeStreamError } from './errors.js';
 import type { ChatRequest, Encoder, EncoderContext, JsonResponse } from './formats/format.js';
 import { guardedHooks, type Hooks } from './hooks.js';
+import { LiveRun } from './liveRun.js';
 import type { RunContext, Settings } from './options.js';
+import type { StopReason } from './outcome.js';
 import { type PlannedRequest, readRequest, refuseIfTooLarge } from './readRequest.js';
-import { createRunId, Run } from './run.js';
+import { createRunId, type Run } from './run.js';
 import { sendError, sendJson } from './sendJson.js';
+import { lastEventId, parsePosition, RECONNECTION_TIME, serveReplay } from './serveReplay.js';
 import type { Service } from './service.js';
 import { sendEventStream } from './sse/eventStream.js';
 
@@ -27,13 +31,14 @@ export async function serveChat(
   const context: RunContext = { runId: createRunId(), request };
   const hooks = guardedHooks(settings.hooks, context);
   let run: Run | undefined;
+  let leave: ((reason: StopReason) => void) | undefined;
   // Before anything is awaited: a client that leaves now must not get a process later.
-  const client = watchClient(request, response, (reason) => run?.stop(reason));
+  const client = watchClient(request, response, (reason) => leave?.(reason));
   try {
     refuseIfSent(response);
     client.watchPipeline();
     if (isReconnection(request)) {
-      response.status(204).end();
+      await serveReconnection(service, request, response);
       return;
     }
     // Express sends HEAD to the handler of GET; a monitor that asks for headers must not start Claude.
@@ -49,8 +54,10 @@ export async function serveChat(
     if (runs.closed) throw shuttingDown();
 
     const collected = planned.chat.stream ? undefined : new Collected();
-    run = runFor(settings, planned, conversation, context, hooks, collected);
-    runs.add(run);
+    const live = liveRun(settings, planned, conversation, context, hooks, collected);
+    run = live.run;
+    runs.add(live);
+    leave = live.attendance.enter();
     const source = collected ? undefined : run.reader(settings.highWaterMark);
     await run.start(
       command,
@@ -59,11 +66,15 @@ export async function serveChat(
     conversation?.begun();
     const ended = run.outcome.then(hooks.onEnd);
     if (conversation) void run.outcome.then((outcome) => conversation.ended(outcome));
+    // Nobody has been told the run's id: nobody can come back.
     if (client.gone) run.stop('disconnected');
     else response.setHeader('Claude-Run-Id', context.runId);
     if (source) {
-      sendEventStream(response, source, settings, () => {
+      const retry = settings.runs && RECONNECTION_TIME;
+      sendEventStream(response, source, { ...settings, retry }, () => {
         client.stalled = true;
+        const { runId } = context;
+        channels.stall({ runId, request, stallTimeout: settings.stallTimeout });
         hooks.onError(
           new ClaudeStreamError('interrupted', 'The client read nothing for stallTimeout.'),
         );
@@ -127,30 +138,40 @@ function watchClient(
 class Collected {
   answer: JsonResponse | undefined;
 
-  /** Stands in the place of an encoder, and emits nothing. */
-  encoder({ format }: Settings, context: EncoderContext): Encoder {
+  /**
+   * Stands in the place of an encoder.
+   *
+   * @param encoder of the events by which the run is kept, if it is
+   */
+  encoder({ format }: Settings, context: EncoderContext, encoder: Encoder | undefined): Encoder {
     const collector = format.collector(context);
     return {
-      message: (message) => collector.message(message),
+      message: (message, text) => {
+        collector.message(message);
+        encoder?.message(message, text);
+      },
       end: (outcome) => {
         this.answer = collector.end(outcome);
+        encoder?.end(outcome);
       },
     };
   }
 }
 
-function runFor(
+function liveRun(
   settings: Settings,
   { chat }: PlannedRequest,
   conversation: ConversationTurn | undefined,
   context: RunContext,
   hooks: Hooks,
   collected: Collected | undefined,
-): Run {
-  const { canUseTool, toolDisplay, exposeErrors } = settings;
+): LiveRun {
+  const { canUseTool, toolDisplay, exposeErrors, format, runs } = settings;
+  const { runId, request } = context;
+  const startedAt = Date.now();
   const encoderContext: EncoderContext = {
-    runId: context.runId,
-    startedAt: Date.now(),
+    runId,
+    startedAt,
     request: chat,
     toolDisplay,
     exposeErrors,
@@ -158,7 +179,11 @@ function runFor(
   };
   const options = {
     ...settings,
-    onSpawn: hooks.onStart,
+    grace: graceOf(settings, chat),
+    onSpawn: (pid: number) => {
+      channels.runStart({ runId, pid, request });
+      hooks.onStart(pid);
+    },
     onMessage: hooks.onMessage,
     decidePermission:
       canUseTool &&
@@ -166,12 +191,20 @@ function runFor(
         canUseTool(asked, { ...context, signal })),
     onPermissionFailure: (cause: unknown) => hooks.onFailure('canUseTool', cause),
   };
-  return new Run(
-    context.runId,
-    options,
-    (emit) =>
-      collected?.encoder(settings, encoderContext) ?? settings.format.encoder(encoderContext, emit),
-  );
+  return new LiveRun({ runId, startedAt, user: chat.user }, options, (emit) => {
+    if (collected === undefined) return format.encoder(encoderContext, emit);
+    const kept = runs && format.encoder({ ...encoderContext, onAnswer: undefined }, emit);
+    return collected.encoder(settings, encoderContext, kept);
+  });
+}
+
+/** How long a run goes on without its client. One that is not streamed has never told the client its id. */
+function graceOf(
+  { onDisconnect, disconnectGrace, runs }: Settings,
+  { stream }: ChatRequest,
+): number | false {
+  const policy = onDisconnect ?? (runs && stream ? 'continue' : 'stop');
+  return policy === 'continue' ? disconnectGrace : 0;
 }
 
 /** The process for a request; without a conversation it is told everything from the beginning. */
@@ -232,10 +265,20 @@ function headerOf(request: Request, name: string): string | undefined {
 
 /**
  * An EventSource reconnects after every end and says where it was. Running the prompt again would cost the user a
- * second answer, so it is told that there is nothing more, which also stops it.
+ * second answer, so it gets the rest of the first, or is told that there is nothing more, which also stops it.
  */
 function isReconnection(request: Request): boolean {
   return request.headers['last-event-id'] !== undefined;
+}
+
+async function serveReconnection(
+  service: Service,
+  request: Request,
+  response: Response,
+): Promise<void> {
+  const position = parsePosition(lastEventId(request) ?? '');
+  if (service.settings.runs === undefined || position === undefined) response.status(204).end();
+  else await serveReplay(service, request, response, () => position);
 }
 
 function refuseIfSent(response: Response): void {

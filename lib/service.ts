@@ -1,10 +1,19 @@
 import { inquiryFor } from './claude/command.js';
 import { listModels } from './claude/listModels.js';
 import { Conversations } from './conversations/conversations.js';
+import { ClaudeStreamError } from './errors.js';
 import { Models } from './models.js';
 import type { Settings } from './options.js';
 import { createRunId } from './run.js';
 import { Runs } from './runs.js';
+
+/** Above it, Node's timers fire at once. */
+const LONGEST_GRACE = 2 ** 31 - 1;
+
+export interface CloseOptions {
+  /** How long the runs that are going on may take to end by themselves, in ms. Default 0. */
+  readonly grace?: number | undefined;
+}
 
 /** What the requests to one middleware share. */
 export class Service {
@@ -13,6 +22,7 @@ export class Service {
   /** `undefined` when a request has no choice. */
   readonly models: Models | undefined;
   readonly conversations: Conversations | undefined;
+  readonly #closing = new AbortController();
 
   constructor(settings: Settings) {
     const { command, models, sessions } = settings;
@@ -26,8 +36,29 @@ export class Service {
     this.conversations = sessions && new Conversations(sessions.store);
   }
 
-  /** Stops every run and refuses new ones; settles when no process is alive. */
-  async close(): Promise<void> {
-    await Promise.all([this.runs.close(), this.models?.close()]);
+  /** Aborted when the last run has ended: the streams of runs of other instances end here. */
+  get closing(): AbortSignal {
+    return this.#closing.signal;
+  }
+
+  get closed(): boolean {
+    return this.#closing.signal.aborted;
+  }
+
+  /**
+   * Refuses new runs, lets the others end and stops those that have not; settles when no process is alive.
+   *
+   * @param grace how long the runs may take to end by themselves, in ms
+   */
+  async close({ grace = 0 }: CloseOptions = {}): Promise<void> {
+    if (typeof grace !== 'number' || !(grace >= 0 && grace <= LONGEST_GRACE)) {
+      throw new ClaudeStreamError(
+        'invalid_option',
+        `"grace" must be a number of milliseconds from 0 to ${LONGEST_GRACE}.`,
+      );
+    }
+    const closed = this.runs.close(grace);
+    await Promise.all([closed, this.models?.close()]);
+    this.#closing.abort();
   }
 }

@@ -138,7 +138,7 @@ describe('a client that never reads', () => {
   test('but goes on in time loses nothing', async () => {
     const { response, client, read } = await startExchange();
     client.pause();
-    const log = new FrameLog('run', 2 ** 30, () => {});
+    const log = new FrameLog('run', { maxBytes: 2 ** 30, onDrain: () => {} });
     const frames = log.reader(65_536);
     for (let number = 1; number <= 200; number++) log.append('x'.repeat(64 * 1024));
     log.end();

@@ -4,7 +4,7 @@ import { setImmediate } from 'node:timers/promises';
 import { FrameLog } from '../../lib/sse/frameLog';
 
 function logOf(maxBytes = 1_000_000, onDrain: () => void = () => {}): FrameLog {
-  return new FrameLog('run', maxBytes, onDrain);
+  return new FrameLog('run', { maxBytes, onDrain });
 }
 
 /** Everything that a reader reads, by chunk. */

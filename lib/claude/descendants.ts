@@ -1,4 +1,5 @@
 import { execFile } from 'node:child_process';
+import { readdirSync, readFileSync } from 'node:fs';
 import { readdir, readFile } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
@@ -37,7 +38,14 @@ export async function descendantsOf(
   root: number | undefined,
   runId: string,
 ): Promise<ProcessIdentity[]> {
-  const rows = await processTable();
+  return familyOf(await processTable(), root, runId);
+}
+
+function familyOf(
+  rows: readonly ProcessRow[],
+  root: number | undefined,
+  runId: string,
+): ProcessIdentity[] {
   const children = new Map<number, ProcessRow[]>();
   for (const row of rows) {
     const siblings = children.get(row.parent);
@@ -57,13 +65,43 @@ export async function killProcesses(processes: readonly ProcessIdentity[]): Prom
   if (processes.length === 0) return;
   const startTimes = new Map((await processTable()).map(({ pid, startTime }) => [pid, startTime]));
   for (const { pid, startTime } of processes) {
-    if (startTimes.get(pid) !== startTime) continue;
-    try {
-      process.kill(pid, 'SIGKILL');
-    } catch (error) {
-      // Gone meanwhile, or another user's (sudo); neither may save the others.
-      debug('%d could not be killed: %o', pid, error);
-    }
+    if (startTimes.get(pid) === startTime) kill(pid);
+  }
+}
+
+/** The same at once, for several runs, while the server exits. Empty where there is no /proc. */
+export function descendantsNow(
+  runs: readonly { readonly root: number | undefined; readonly runId: string }[],
+): ProcessIdentity[] {
+  if (process.platform !== 'linux' || runs.length === 0) return [];
+  const rows = readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .flatMap((name) => {
+      const file = (part: string) => readNow(`/proc/${name}/${part}`);
+      return procRow(name, file('stat'), file('environ')) ?? [];
+    });
+  return runs.flatMap(({ root, runId }) => familyOf(rows, root, runId));
+}
+
+/** Kills processes that were listed a moment ago. */
+export function killNow(processes: readonly ProcessIdentity[]): void {
+  for (const { pid } of processes) kill(pid);
+}
+
+function kill(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch (error) {
+    // Gone meanwhile, or another user's (sudo); neither may save the others.
+    debug('%d could not be killed: %o', pid, error);
+  }
+}
+
+function readNow(path: string): string {
+  try {
+    return readFileSync(path, 'latin1');
+  } catch {
+    return '';
   }
 }
 
@@ -103,7 +141,9 @@ async function procRows(): Promise<ProcessRow[]> {
   const rows: ProcessRow[] = [];
   const read = async () => {
     for (let name = names.pop(); name !== undefined; name = names.pop()) {
-      const row = await procRow(name);
+      const stat = await readOrNothing(`/proc/${name}/stat`);
+      const environment = await readOrNothing(`/proc/${name}/environ`);
+      const row = procRow(name, stat, environment);
       if (row) rows.push(row);
     }
   };
@@ -111,15 +151,13 @@ async function procRows(): Promise<ProcessRow[]> {
   return rows;
 }
 
-async function procRow(name: string): Promise<ProcessRow | undefined> {
-  const stat = await readOrNothing(`/proc/${name}/stat`);
+function procRow(name: string, stat: string, environment: string): ProcessRow | undefined {
   // The second field is the command in parentheses and may itself hold spaces and parentheses.
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
   const [state, parent] = fields;
   const startTime = fields[19];
   // A zombie is dead; it only waits for its parent to ask how it died.
   if (startTime === undefined || state === 'Z') return undefined;
-  const environment = await readOrNothing(`/proc/${name}/environ`);
   const variable = environment.split('\0').find((entry) => entry.startsWith(`${RUN_ID_VARIABLE}=`));
   return {
     pid: Number(name),

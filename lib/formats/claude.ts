@@ -13,10 +13,10 @@ import {
 import { readBody, readFlag, readTurn } from './readTurn.js';
 
 /**
- * A message type that can be an event's name. Two are taken: EventSource fires `error` for lost connections, and
- * `outcome` is the last event.
+ * A message type that can be an event's name. Some are taken: EventSource fires `error` for lost connections, `outcome`
+ * is the last event, and `gap` and `failure` are notices.
  */
-const EVENT_NAME = /^(?!(?:error|outcome)$)[\w.-]{1,64}$/;
+const EVENT_NAME = /^(?!(?:error|outcome|gap|failure)$)[\w.-]{1,64}$/;
 
 /**
  * The CLI's own messages, as they came: the event's name is the message's `type`, its data the line of the CLI.
@@ -38,6 +38,21 @@ export const claude: Format = {
   },
   encoder: (context, emit) => new ClaudeEncoder(context, emit),
   collector: (context) => new ClaudeCollector(context),
+  notice(notice, emit) {
+    const { code, message } = notice.failure;
+    switch (notice.kind) {
+      case 'gap':
+        // The messages that follow are whole, and most repeat what their deltas have said.
+        emit(json({ code, message, first: notice.first, last: notice.last }), 'gap');
+        return true;
+      case 'lost':
+        emit(json({ status: 'crashed', code, message, runId: notice.runId }), 'outcome');
+        return false;
+      case 'unavailable':
+        emit(json({ code, message }), 'failure');
+        return false;
+    }
+  },
   errorResponse: ({ code, message }) => ({
     status: statusOf(code),
     body: { error: { code, message } },
@@ -64,8 +79,7 @@ class ClaudeEncoder implements Encoder {
   }
 
   end(outcome: Outcome): void {
-    const shown = JSON.stringify(shownOutcome(outcome, this.#context.exposeErrors));
-    this.#emit(escapeLineSeparators(shown), 'outcome');
+    this.#emit(json(shownOutcome(outcome, this.#context.exposeErrors)), 'outcome');
   }
 }
 
@@ -99,4 +113,8 @@ function shownOutcome(outcome: Outcome, exposeErrors: boolean): object {
   if (facts.status !== 'crashed') return facts;
   const { detail: _detail, ...shown } = facts;
   return shown;
+}
+
+function json(value: object): string {
+  return escapeLineSeparators(JSON.stringify(value));
 }

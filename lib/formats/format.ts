@@ -70,12 +70,32 @@ export interface Failure {
   readonly field?: string | undefined;
 }
 
+/** What a reader has to be told that the run itself has not said. */
+export type Notice =
+  /** Some events are not kept any more. */
+  | {
+      readonly kind: 'gap';
+      readonly failure: Failure;
+      readonly first: number;
+      readonly last: number;
+    }
+  /** The run has ended without an ending: the server that it belonged to is gone. */
+  | { readonly kind: 'lost'; readonly failure: Failure; readonly runId: string }
+  /** The events cannot be had at the moment; the run goes on. */
+  | { readonly kind: 'unavailable'; readonly failure: Failure };
+
 /** One wire format. It knows nothing of processes, sockets or time. */
 export interface Format {
   /** Reads a request. @throws ClaudeStreamError with a status of 400 */
   read(body: unknown, headers: Headers): ChatRequest;
   encoder(context: EncoderContext, emit: Emit): Encoder;
   collector(context: EncoderContext): Collector;
+  /**
+   * Emits the events for a notice.
+   *
+   * @returns whether a reader can make sense of what comes after them
+   */
+  notice(notice: Notice, emit: Emit): boolean;
   /** The status and the body of an error before the first byte. */
   errorResponse(failure: Failure): JsonResponse;
 }

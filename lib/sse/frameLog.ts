@@ -1,17 +1,30 @@
 import { Readable } from 'node:stream';
 import { encodeFrame } from './frames.js';
 
+export interface FrameLogOptions {
+  /** How much is held for readers that are slow; soft by one frame: the frame that crosses it is taken. */
+  readonly maxBytes: number;
+  /** How much is held that everybody has read, for those who come back; at most half of `maxBytes`. Default 0. */
+  readonly keepBytes?: number | undefined;
+  /** Called when the log was full and half of it has been read. */
+  readonly onDrain: () => void;
+  /** Called with every frame, be there readers or not. */
+  readonly onFrame?: ((number: number, frame: string) => void) | undefined;
+}
+
 /**
  * The frames of one run, numbered from 1, and the readers that follow them.
  *
- * A frame is encoded once, however many readers there are, and held until the last of them has read it. When
- * `maxBytes` are held, the log is full: its owner stops appending until `onDrain`. Nothing is dropped for a reader
- * that is still there, and memory stays bounded, whatever the readers do.
+ * A frame is encoded once, however many readers there are, and held until the last of them has read it, and after that
+ * while `keepBytes` allow. When `maxBytes` are held, the log is full: its owner stops appending until `onDrain`.
+ * Nothing is dropped for a reader that is still there, and memory stays bounded, whatever the readers do.
  */
 export class FrameLog {
   readonly #id: string;
   readonly #maxBytes: number;
+  readonly #keepBytes: number;
   readonly #onDrain: () => void;
+  readonly #onFrame: ((number: number, frame: string) => void) | undefined;
   readonly #readers = new Set<FrameReader>();
   #frames: string[] = [];
   /** The number of the first frame held. */
@@ -24,31 +37,43 @@ export class FrameLog {
 
   /**
    * @param id the run's id, which begins every event id
-   * @param maxBytes soft by one frame: the frame that crosses it is taken
-   * @param onDrain called when the log was full and half of it has been read
    * @throws TypeError when the id holds CR, LF or NUL: it would inject fields into every frame
    */
-  constructor(id: string, maxBytes: number, onDrain: () => void) {
+  constructor(id: string, { maxBytes, keepBytes = 0, onDrain, onFrame }: FrameLogOptions) {
     if (/[\r\n\0]/.test(id)) throw new TypeError('The id of a log must be one line without NUL.');
     this.#id = id;
     this.#maxBytes = maxBytes;
+    this.#keepBytes = Math.min(keepBytes, maxBytes / 2);
     this.#onDrain = onDrain;
+    this.#onFrame = onFrame;
   }
 
   get full(): boolean {
     return this.#full;
   }
 
-  /** Appends one event; `data` is one line. Without readers it only counts. */
+  /** The number of the last frame; 0 before the first. */
+  get last(): number {
+    return this.#first + this.#frames.length - 1;
+  }
+
+  /** Appends one event; `data` is one line. Where nobody reads and nothing is kept it only counts. */
   append(data: string, event?: string): void {
-    const number = this.#first + this.#frames.length;
-    if (this.#readers.size === 0) {
+    const number = this.last + 1;
+    const isHeld = this.#readers.size > 0 || this.#keepBytes > 0;
+    if (!isHeld && this.#onFrame === undefined) {
       this.#first = number + 1;
       return;
     }
     const frame = encodeFrame(`${this.#id}:${number}`, data, event);
+    this.#onFrame?.(number, frame);
+    if (!isHeld) {
+      this.#first = number + 1;
+      return;
+    }
     this.#frames.push(frame);
     this.#held += frame.length;
+    if (this.#keepBytes > 0 && this.#held > this.#keepBytes) this.trim();
     this.#full ||= this.#held >= this.#maxBytes;
     this.#planWake();
   }
@@ -60,12 +85,15 @@ export class FrameLog {
   }
 
   /**
-   * A new reader, from the first frame held.
+   * A new reader.
    *
    * @param highWaterMark about how much one read takes, in characters
+   * @param after the number of the frame that it has read last; its `next` tells how much of the rest is still held
+   * @throws RangeError when there has been no such frame yet
    */
-  reader(highWaterMark: number): Readable {
-    const reader = new FrameReader(this, this.#first, highWaterMark);
+  reader(highWaterMark: number, after = 0): FrameReader {
+    if (after > this.last) throw new RangeError(`There is no frame ${after} yet.`);
+    const reader = new FrameReader(this, Math.max(after + 1, this.#first), highWaterMark);
     this.#readers.add(reader);
     reader.once('close', () => {
       this.#readers.delete(reader);
@@ -84,14 +112,19 @@ export class FrameLog {
     return { text, next: this.#first + index };
   }
 
-  /** Lets go of what every reader has read; called by a reader that has moved on or left. */
+  /** Lets go of what every reader has read and is not kept; called by a reader that has moved on or left. */
   trim(): void {
-    let next = this.#first + this.#frames.length;
+    let next = this.last + 1;
     for (const reader of this.#readers) next = Math.min(next, reader.next);
-    const passed = next - this.#first;
+    const read = next - this.#first;
+    let passed = 0;
+    while (passed < read && this.#held > this.#keepBytes) {
+      this.#held -= (this.#frames[passed] as string).length;
+      passed += 1;
+    }
     if (passed > 0) {
-      for (const frame of this.#frames.splice(0, passed)) this.#held -= frame.length;
-      this.#first = next;
+      this.#frames.splice(0, passed);
+      this.#first += passed;
     }
     if (this.#full && this.#held <= this.#maxBytes / 2) {
       this.#full = false;
@@ -110,7 +143,8 @@ export class FrameLog {
   }
 }
 
-class FrameReader extends Readable {
+/** A cursor over a log. */
+export class FrameReader extends Readable {
   /** The number of the next frame to read. */
   next: number;
   readonly #log: FrameLog;

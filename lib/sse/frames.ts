@@ -9,18 +9,29 @@
 export const KEEP_ALIVE_COMMENT = ': keep-alive\n\n';
 
 /**
+ * The reconnection time: how long an EventSource waits before it comes back. Browsers wait 3 to 5 s on their own.
+ *
+ * @param ms a whole number
+ */
+export function encodeRetry(ms: number): string {
+  return `retry: ${ms}\n\n`;
+}
+
+/**
  * One event as text.
  *
- * @param id the event id, which a reconnecting client sends back as `Last-Event-ID`; checked by `FrameLog`, once
+ * @param id the event id, which a reconnecting client sends back as `Last-Event-ID`; checked by `FrameLog`, once;
+ * without one the client stays where it was
  * @param data one line
  * @param event the event's name; without one a browser dispatches it as `message`
  * @throws TypeError when a part holds CR or LF: it would inject fields or whole events
  */
-export function encodeFrame(id: string, data: string, event?: string): string {
+export function encodeFrame(id: string | undefined, data: string, event?: string): string {
   if (breaksLine(data)) throw new TypeError('The data of an event must be one line.');
-  if (event === undefined) return `id: ${id}\ndata: ${data}\n\n`;
+  const named = id === undefined ? `data: ${data}\n\n` : `id: ${id}\ndata: ${data}\n\n`;
+  if (event === undefined) return named;
   if (breaksLine(event)) throw new TypeError('The name of an event must be one line.');
-  return `event: ${event}\nid: ${id}\ndata: ${data}\n\n`;
+  return `event: ${event}\n${named}`;
 }
 
 /**

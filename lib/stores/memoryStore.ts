@@ -1,8 +1,17 @@
 import { LRUCache } from 'lru-cache';
 import { ClaudeStreamError } from '../errors.js';
+import { MemoryRuns } from './memoryRuns.js';
 import type { Store } from './store.js';
 
 export interface MemoryStoreOptions {
+  /** How long a run is kept after its end, in ms. Default 300 000. */
+  readonly ttl?: number | undefined;
+  /** Most runs that are kept after their end; those that ended first go first. Default 1 000. */
+  readonly maxRuns?: number | undefined;
+  /** Most that is kept of runs that have ended, in bytes. Default 64 MiB. */
+  readonly maxBytes?: number | undefined;
+  /** Most that is kept of one run, in bytes; its first events go first. Default 8 MiB. */
+  readonly maxRunBytes?: number | undefined;
   /**
    * What is kept about sessions: 1 to 2 KB a turn, up to 20 KB for one that was stopped. What was unused for longest
    * goes first. Default 32 MiB.
@@ -10,20 +19,32 @@ export interface MemoryStoreOptions {
   readonly maxSessionBytes?: number | undefined;
 }
 
+const defaults = {
+  ttl: 300_000,
+  maxRuns: 1_000,
+  maxBytes: 64 * 2 ** 20,
+  maxRunBytes: 8 * 2 ** 20,
+  maxSessionBytes: 32 * 2 ** 20,
+};
+
+/** What a limit must be at least, and in what. `ttl` is below the limit of Node's timers. */
+const limits: Record<keyof typeof defaults, readonly [unit: string, min: number, max: number]> = {
+  ttl: ['milliseconds', 1, 2 ** 31 - 1],
+  maxRuns: ['runs', 1, 1_000_000],
+  maxBytes: ['bytes', 1_024, 2 ** 40],
+  maxRunBytes: ['bytes', 1_024, 2 ** 30],
+  maxSessionBytes: ['bytes', 1_024, 2 ** 40],
+};
+
 /**
  * A store in the memory of this process: gone after a restart, and unknown to other instances.
  *
  * @throws ClaudeStreamError `invalid_option`
  */
-export function memoryStore({ maxSessionBytes = 32 * 2 ** 20 }: MemoryStoreOptions = {}): Store {
-  if (!Number.isInteger(maxSessionBytes) || maxSessionBytes < 1_024) {
-    throw new ClaudeStreamError(
-      'invalid_option',
-      '"maxSessionBytes" must be a whole number of bytes from 1024.',
-    );
-  }
+export function memoryStore(options: MemoryStoreOptions = {}): Required<Store> {
+  const settings = settingsOf(options);
   const entries = new LRUCache<string, string>({
-    maxSize: maxSessionBytes,
+    maxSize: settings.maxSessionBytes,
     // Characters of ASCII, and about what the entry itself costs.
     sizeCalculation: (value, key) => value.length + key.length + 100,
   });
@@ -35,5 +56,25 @@ export function memoryStore({ maxSessionBytes = 32 * 2 ** 20 }: MemoryStoreOptio
       },
       delete: async (key) => entries.delete(key),
     },
+    runs: new MemoryRuns(settings),
   };
+}
+
+function settingsOf(options: MemoryStoreOptions): typeof defaults {
+  const settings = { ...defaults };
+  for (const [name, value] of Object.entries(options)) {
+    if (!Object.hasOwn(limits, name)) {
+      throw new ClaudeStreamError('invalid_option', `memoryStore has no option "${name}".`);
+    }
+    if (value === undefined) continue;
+    const [unit, min, max] = limits[name as keyof typeof defaults];
+    if (!Number.isInteger(value) || value < min || value > max) {
+      throw new ClaudeStreamError(
+        'invalid_option',
+        `"${name}" must be a whole number of ${unit} from ${min} to ${max}.`,
+      );
+    }
+    settings[name as keyof typeof defaults] = value;
+  }
+  return settings;
 }

@@ -1,7 +1,8 @@
+import { escapeLineSeparators } from '../../sse/frames.js';
 import type { Format } from '../format.js';
 import { ChunkEncoder } from './chunkEncoder.js';
 import { CompletionCollector } from './completionCollector.js';
-import { errorResponse } from './errorResponse.js';
+import { errorBody, errorResponse } from './errorResponse.js';
 import { readCompletionRequest } from './readCompletionRequest.js';
 
 /**
@@ -14,5 +15,11 @@ export const openai: Format = {
   read: readCompletionRequest,
   encoder: (context, emit) => new ChunkEncoder(context, emit),
   collector: (context) => new CompletionCollector(context),
+  notice({ failure }, emit) {
+    // Deltas add up to the answer: with one missing it would be wrong, and nobody would see it.
+    emit(escapeLineSeparators(JSON.stringify(errorBody(failure))));
+    emit('[DONE]');
+    return false;
+  },
   errorResponse,
 };

@@ -1,0 +1,57 @@
+import type { Request } from 'express';
+import { ClaudeStreamError } from './errors.js';
+import { described } from './hooks.js';
+import type { LiveRun } from './liveRun.js';
+import type { Service } from './service.js';
+import type { KeptRun } from './stores/store.js';
+
+/** A run that somebody asks for: of this instance, or of any. */
+export interface FoundRun {
+  readonly runId: string;
+  readonly local: LiveRun | undefined;
+  /** What the store has of it; `undefined` for one of this instance. */
+  readonly kept: KeptRun | undefined;
+}
+
+/**
+ * The run of a request, once the application lets the client see it.
+ *
+ * @throws ClaudeStreamError `run_not_found`, `run_expired`, `not_authorized`, `store_unavailable`
+ * @throws what the application's own `authorize` function throws
+ */
+export async function findRun(
+  { settings, runs }: Service,
+  request: Request,
+  runId: string,
+): Promise<FoundRun> {
+  const local = runs.find(runId);
+  const kept = local ? undefined : await keptRun(settings.runs, runId);
+  const record = local?.record ?? kept?.record;
+  if (record === undefined) {
+    throw new ClaudeStreamError('run_not_found', 'There is no such run, or it was long ago.');
+  }
+  const { authorize } = settings;
+  if (authorize && (await authorize(request, record)) !== true) {
+    throw new ClaudeStreamError('not_authorized', 'You may not see this run.');
+  }
+  if (kept?.state === 'expired') {
+    throw new ClaudeStreamError(
+      'run_expired',
+      'The run is over, and its events are not kept any more.',
+    );
+  }
+  return { runId, local, kept };
+}
+
+async function keptRun(
+  runs: Service['settings']['runs'],
+  runId: string,
+): Promise<KeptRun | undefined> {
+  try {
+    return await runs?.find(runId);
+  } catch (cause) {
+    throw new ClaudeStreamError('store_unavailable', `The store failed: ${described(cause)}`, {
+      cause,
+    });
+  }
+}

@@ -1,0 +1,72 @@
+import { Attendance } from './attendance.js';
+import { channels } from './diagnostics.js';
+import type { Emit, Encoder } from './formats/format.js';
+import { summaryOf } from './outcome.js';
+import { Recorder } from './recorder.js';
+import { Run, type RunOptions } from './run.js';
+import type { RunRecord, RunStore } from './stores/store.js';
+
+export interface LiveRunOptions extends RunOptions {
+  /** Where the run is kept for those who come back; `undefined` for nowhere. */
+  readonly runs: RunStore | undefined;
+  /** How long it goes on when nobody is there, in ms: 0 not at all, `false` until it ends. */
+  readonly grace: number | false;
+}
+
+/** A run of this instance, who is there for it, and what is kept of it. */
+export class LiveRun {
+  readonly record: RunRecord;
+  readonly run: Run;
+  readonly attendance: Attendance;
+  /** The pid of its process, once there is one. */
+  pid: number | undefined;
+  #recorder: Recorder | undefined;
+
+  constructor(record: RunRecord, options: LiveRunOptions, createEncoder: (emit: Emit) => Encoder) {
+    const { runId } = record;
+    const { runs, grace, maxLogBytes } = options;
+    this.record = record;
+    this.attendance = new Attendance({
+      grace,
+      isAttended: async () => (await runs?.isAttended(runId)) ?? false,
+      onAbandoned: (reason) => this.run.stop(reason),
+    });
+    this.run = new Run(
+      runId,
+      {
+        ...options,
+        keepLogBytes: runs && maxLogBytes / 2,
+        onFrame: runs && ((number, frame) => this.#recorder?.add(number, frame)),
+        onFirstToken: (timeToFirstTokenMs) => channels.firstToken({ runId, timeToFirstTokenMs }),
+        onSpawn: (pid) => {
+          this.pid = pid;
+          // Twice in a run whose session was lost.
+          this.#recorder ??=
+            runs &&
+            new Recorder(
+              runs.record(record, () => this.run.stop('cancelled')),
+              maxLogBytes,
+            );
+          options.onSpawn?.(pid);
+        },
+      },
+      createEncoder,
+    );
+    void this.run.outcome.then((outcome) => {
+      this.attendance.end();
+      this.#recorder?.finish(this.run.lastFrame, JSON.stringify(summaryOf(outcome)));
+      channels.runEnd({ runId, outcome });
+    });
+  }
+
+  /** Settles when nothing of the run is alive, and what is to be kept of it is kept. Never rejects. */
+  async done(): Promise<void> {
+    await this.run.closed;
+    await this.#recorder?.done;
+  }
+
+  /** Gives up what the store has not taken yet. */
+  release(): void {
+    this.#recorder?.release();
+  }
+}

@@ -1,0 +1,172 @@
+import { Readable } from 'node:stream';
+import { setTimeout as delay } from 'node:timers/promises';
+import createDebug from 'debug';
+import { ClaudeStreamError, type ErrorCode, publicMessageOf } from './errors.js';
+import type { Failure, Format, Notice } from './formats/format.js';
+import type { Run } from './run.js';
+import type { FrameReader } from './sse/frameLog.js';
+import { encodeFrame } from './sse/frames.js';
+import type { RunPage, RunStore } from './stores/store.js';
+
+const debug = createDebug('claude-stream:store');
+
+/** How long a store that fails is tried before a reader is told, in ms, and the pause between two attempts. */
+const PATIENCE = 15_000;
+const PAUSE = 250;
+
+export interface ReplayOptions {
+  readonly runId: string;
+  /** The number of the event that the reader has had last. */
+  readonly after: number;
+  readonly runs: RunStore;
+  /** The run, if it belongs to this instance and is not over. */
+  readonly local: Run | undefined;
+  readonly format: Format;
+  readonly highWaterMark: number;
+  /** Ends the stream: this instance is being closed. */
+  readonly signal: AbortSignal;
+}
+
+/**
+ * The frames of a run after a number, and on until its end: those that are not held here any more out of the store, the
+ * rest from the run itself, which waits for this reader as for any other.
+ *
+ * @throws ClaudeStreamError `invalid_request` when the run has had no such frame yet
+ */
+export function replay(options: ReplayOptions): Readable {
+  const { after, local, highWaterMark, signal } = options;
+  const rest = local && readerOf(local, highWaterMark, after);
+  if (rest?.next === after + 1) return rest;
+  const leaving = new AbortController();
+  const leave = () => leaving.abort();
+  signal.addEventListener('abort', leave);
+  const source = Readable.from(framesOf(options, rest, leaving.signal), {
+    objectMode: false,
+    encoding: 'utf8',
+    highWaterMark,
+  });
+  if (signal.aborted) leave();
+  return source.once('close', () => {
+    signal.removeEventListener('abort', leave);
+    leave();
+    rest?.destroy();
+  });
+}
+
+function readerOf(run: Run, highWaterMark: number, after: number): FrameReader {
+  try {
+    return run.reader(highWaterMark, after);
+  } catch (cause) {
+    throw new ClaudeStreamError(
+      'invalid_request',
+      `The run has not had an event ${after} yet; its last is ${run.lastFrame}.`,
+      { cause },
+    );
+  }
+}
+
+async function* framesOf(
+  options: ReplayOptions,
+  rest: FrameReader | undefined,
+  signal: AbortSignal,
+): AsyncGenerator<string> {
+  const { runId, format } = options;
+  /** The first frame that comes from the run itself. */
+  const border = rest?.next ?? Number.POSITIVE_INFINITY;
+  let next = options.after + 1;
+  while (next < border) {
+    const page = await readPatiently(options, next - 1, signal);
+    if (signal.aborted) return;
+    if (page === undefined) {
+      yield notice(format, { kind: 'unavailable', failure: failureOf('store_unavailable') }).text;
+      return;
+    }
+    const first = firstOf(page, next, border);
+    if (first > next) {
+      const gap = missing(next, first - 1);
+      const { text, goesOn } = notice(format, gap, `${runId}:${first - 1}`);
+      yield text;
+      if (!goesOn) return;
+      next = first;
+    }
+    if (page.kind === 'frames') {
+      const frames = page.frames.slice(0, border - next);
+      next += frames.length;
+      if (frames.length > 0) yield frames.join('');
+    } else if (page.kind === 'lost') {
+      // Whoever is first writes it, and everybody reads it from there, with the same ids.
+      await conclude(options, Math.max(page.last, next - 1) + 1, signal);
+    } else {
+      if (page.kind === 'gone') yield lost(options, next).join('');
+      if (rest === undefined) return;
+      next = border;
+    }
+  }
+  if (rest) yield* rest;
+}
+
+/** Where a page begins, or what follows it when it has nothing. */
+function firstOf(page: RunPage, next: number, border: number): number {
+  if (page.kind === 'frames') return Math.min(Math.max(page.first, next), border);
+  if (page.kind === 'ended') return Math.min(Math.max(page.last + 1, next), border);
+  return next;
+}
+
+/** A store that fails is tried again for a while; `undefined` when it goes on failing. */
+async function readPatiently(
+  { runs, runId }: ReplayOptions,
+  after: number,
+  signal: AbortSignal,
+): Promise<RunPage | undefined> {
+  const since = performance.now();
+  while (!signal.aborted) {
+    try {
+      return await runs.read(runId, after, signal);
+    } catch (error) {
+      if (signal.aborted) break;
+      debug('%s could not be read: %o', runId, error);
+      if (performance.now() - since > PATIENCE) break;
+      await delay(PAUSE, undefined, { signal, ref: false }).catch(() => undefined);
+    }
+  }
+  return undefined;
+}
+
+async function conclude(options: ReplayOptions, first: number, signal: AbortSignal): Promise<void> {
+  const { runs, runId } = options;
+  const end = { runId, status: 'crashed', ...failureOf('owner_lost') };
+  try {
+    await runs.conclude(runId, first, lost(options, first), JSON.stringify(end));
+  } catch (error) {
+    debug('%s could not be concluded: %o', runId, error);
+    await delay(PAUSE, undefined, { signal, ref: false }).catch(() => undefined);
+  }
+}
+
+/** The last frames of a run that nobody can end any more. */
+function lost({ format, runId }: ReplayOptions, first: number): string[] {
+  const frames: string[] = [];
+  format.notice({ kind: 'lost', failure: failureOf('owner_lost'), runId }, (data, event) => {
+    frames.push(encodeFrame(`${runId}:${first + frames.length}`, data, event));
+  });
+  return frames;
+}
+
+function missing(first: number, last: number): Notice {
+  const { code } = failureOf('events_lost');
+  const message = `The events ${first} to ${last} of the run are not kept any more.`;
+  return { kind: 'gap', failure: { code, message }, first, last };
+}
+
+/** @param id of the event after which a client is to go on; without one it goes on where it was */
+function notice(format: Format, said: Notice, id?: string): { text: string; goesOn: boolean } {
+  let text = '';
+  const goesOn = format.notice(said, (data, event) => {
+    text += encodeFrame(id, data, event);
+  });
+  return { text, goesOn };
+}
+
+function failureOf(code: ErrorCode): Failure {
+  return { code, message: publicMessageOf(code) };
+}

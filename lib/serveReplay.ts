@@ -1,0 +1,139 @@
+import type { Request, Response } from 'express';
+import { channels } from './diagnostics.js';
+import { ClaudeStreamError } from './errors.js';
+import { findRun } from './findRun.js';
+import { guardedHooks } from './hooks.js';
+import { replay } from './replay.js';
+import { sendError } from './sendJson.js';
+import type { Service } from './service.js';
+import { sendEventStream } from './sse/eventStream.js';
+
+/** How long an EventSource waits before it comes back, in ms. */
+export const RECONNECTION_TIME = 1_000;
+
+/** Where a client was: of which run, and the number of the event that it had last. */
+export interface StreamPosition {
+  readonly runId: string;
+  readonly after: number;
+}
+
+/**
+ * The events of a run that a client has not had yet, and on until its end. Never starts a process.
+ *
+ * @throws what the application's own `authorize` function throws, and only while no headers have been sent
+ */
+export async function serveReplay(
+  service: Service,
+  request: Request,
+  response: Response,
+  position: () => StreamPosition,
+): Promise<void> {
+  const { settings, runs } = service;
+  const { runs: store, format, highWaterMark } = settings;
+  let leave: ((reason: 'disconnected' | 'stalled') => void) | undefined;
+  let [gone, stalled] = [response.destroyed, false];
+  response.once('close', () => {
+    gone = true;
+    leave?.(stalled ? 'stalled' : 'disconnected');
+  });
+  try {
+    if (request.method === 'HEAD') {
+      response.setHeader('Allow', 'GET');
+      response.status(405).end();
+      return;
+    }
+    if (service.closed) {
+      throw new ClaudeStreamError('shutting_down', 'claudeStream was closed: no replays.');
+    }
+    const { runId, after } = position();
+    const { local, kept } = await findRun(service, request, runId);
+    if (gone) return;
+    response.setHeader('Claude-Run-Id', runId);
+    if (kept?.state === 'ended' && after >= kept.last) {
+      response.status(204).end();
+      return;
+    }
+    const live = local ?? runs.find(runId);
+    if (store === undefined) {
+      throw new ClaudeStreamError('run_not_found', 'There is no store: no run can be replayed.');
+    }
+    const source = replay({
+      runId,
+      after,
+      runs: store,
+      local: live?.run,
+      format,
+      highWaterMark,
+      signal: service.closing,
+    });
+    channels.replay({ runId, request, after, isLocal: live !== undefined });
+    leave = live?.attendance.enter();
+    const options = { ...settings, retry: RECONNECTION_TIME };
+    sendEventStream(response, source, options, () => {
+      stalled = true;
+      channels.stall({ runId, request, stallTimeout: settings.stallTimeout });
+    });
+  } catch (error) {
+    answerError(service, request, response, error);
+  }
+}
+
+/** What goes wrong before the headers; the application's own errors are not ours to answer. */
+export function answerError(
+  { settings }: Service,
+  request: Request,
+  response: Response,
+  error: unknown,
+): void {
+  if (!(error instanceof ClaudeStreamError)) throw error;
+  guardedHooks(settings.hooks, { runId: '', request }).onError(error);
+  sendError(response, settings, error);
+}
+
+/**
+ * Where a client says that it was: `Last-Event-ID`, which an EventSource sends when it comes back, before `?after=` of
+ * its URL.
+ *
+ * @throws ClaudeStreamError `invalid_request`
+ */
+export function positionOf(request: Request): StreamPosition {
+  const runId = runIdOf(request);
+  const header = lastEventId(request);
+  if (header !== undefined) {
+    const position = parsePosition(header);
+    if (position?.runId === runId) return position;
+    throw new ClaudeStreamError(
+      'invalid_request',
+      'The header Last-Event-ID is not the id of an event of this run.',
+    );
+  }
+  const { after = '0' } = request.query;
+  const [, number] = (typeof after === 'string' && /^(?:.*:)?(\d{1,15})$/.exec(after)) || [];
+  if (number === undefined) {
+    throw new ClaudeStreamError('invalid_request', '"after" must be the id of an event.', {
+      field: 'after',
+    });
+  }
+  return { runId, after: Number(number) };
+}
+
+/** @throws ClaudeStreamError `invalid_option` when the route names no run */
+export function runIdOf({ params }: Request): string {
+  const { run } = params;
+  if (typeof run === 'string' && run !== '') return run;
+  throw new ClaudeStreamError(
+    'invalid_option',
+    "The route has no parameter \"run\". Write app.get('/chat/:run', chat.replay), and app.delete('/chat/:run', chat.cancel).",
+  );
+}
+
+export function lastEventId({ headers }: Request): string | undefined {
+  const id = headers['last-event-id'];
+  return typeof id === 'string' && id !== '' ? id : undefined;
+}
+
+/** `<run>:<number>`, as every event of a run is called. */
+export function parsePosition(id: string): StreamPosition | undefined {
+  const [, runId, number] = /^(.+):(\d{1,15})$/.exec(id) ?? [];
+  return runId === undefined ? undefined : { runId, after: Number(number) };
+}

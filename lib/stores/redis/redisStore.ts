@@ -1,0 +1,101 @@
+import { ClaudeStreamError } from '../../errors.js';
+import type { Store } from '../store.js';
+import { Connection, type SendCommand } from './connection.js';
+import { RedisRuns } from './redisRuns.js';
+
+export interface RedisStoreOptions {
+  readonly sendCommand: SendCommand;
+  /** The same on a connection of its own: it waits there for what is new, for all readers of this process. */
+  readonly sendBlockingCommand: SendCommand;
+  /** Begins every key. Default `'claude-stream:'`. */
+  readonly prefix?: string | undefined;
+  /** How long a run is kept after its end, in ms. Default 300 000. */
+  readonly ttl?: number | undefined;
+  /** Most that is kept of one run, in bytes; its first events go first. Default 8 MiB. */
+  readonly maxRunBytes?: number | undefined;
+  /**
+   * How long after the death of an instance the readers of its runs are told at the latest, in ms. Default 15 000.
+   */
+  readonly ownerTimeout?: number | undefined;
+  /** How long Redis may take to answer, in ms. Default 5 000. */
+  readonly commandTimeout?: number | undefined;
+}
+
+const defaults = {
+  ttl: 300_000,
+  maxRunBytes: 8 * 2 ** 20,
+  ownerTimeout: 15_000,
+  commandTimeout: 5_000,
+};
+
+/** What a limit must be at least, and in what. Durations are below the limit of Node's timers. */
+const limits: Record<keyof typeof defaults, readonly [unit: string, min: number, max: number]> = {
+  ttl: ['milliseconds', 1, 2 ** 31 - 1],
+  maxRunBytes: ['bytes', 1_024, 2 ** 30],
+  ownerTimeout: ['milliseconds', 800, 2 ** 31 - 1],
+  commandTimeout: ['milliseconds', 1, 2 ** 31 - 1],
+};
+
+/**
+ * A store in Redis 6.2 or later, which several instances share: a run is followed, replayed and cancelled through any
+ * of them. It brings no client for Redis; it uses the application's.
+ *
+ * @throws ClaudeStreamError `invalid_option`
+ */
+export function redisStore(options: RedisStoreOptions): Required<Store> {
+  const { sendCommand, sendBlockingCommand, prefix = 'claude-stream:', ...rest } = options ?? {};
+  for (const [name, send] of Object.entries({ sendCommand, sendBlockingCommand })) {
+    if (typeof send === 'function') continue;
+    throw new ClaudeStreamError(
+      'invalid_option',
+      `"${name}" must be a function, such as (...command) => client.sendCommand(command) for node-redis.`,
+    );
+  }
+  if (sendCommand === sendBlockingCommand) {
+    throw new ClaudeStreamError(
+      'invalid_option',
+      '"sendBlockingCommand" must use a connection of its own, such as client.duplicate(): on a shared one every other ' +
+        'command would wait for it.',
+    );
+  }
+  if (typeof prefix !== 'string') {
+    throw new ClaudeStreamError('invalid_option', '"prefix" must be a string.');
+  }
+  const settings = settingsOf(rest);
+  const connection = new Connection(sendCommand, settings.commandTimeout);
+  const blocking = new Connection(sendBlockingCommand, settings.commandTimeout);
+  const sessionKey = (key: string) => `${prefix}session:${key}`;
+  return {
+    sessions: {
+      async get(key) {
+        const value = await connection.send('GET', sessionKey(key));
+        return value === null ? undefined : String(value);
+      },
+      async set(key, value, ttl) {
+        await connection.send('SET', sessionKey(key), value, 'PX', String(ttl));
+      },
+      delete: async (key) => Number(await connection.send('DEL', sessionKey(key))) === 1,
+    },
+    runs: new RedisRuns(connection, blocking, { ...settings, prefix }),
+  };
+}
+
+function settingsOf(options: Partial<Record<string, unknown>>): typeof defaults {
+  const settings = { ...defaults };
+  for (const [name, value] of Object.entries(options)) {
+    if (!Object.hasOwn(limits, name)) {
+      throw new ClaudeStreamError('invalid_option', `redisStore has no option "${name}".`);
+    }
+    if (value === undefined) continue;
+    const [unit, min, max] = limits[name as keyof typeof defaults];
+    const isWhole = typeof value === 'number' && Number.isInteger(value);
+    if (!isWhole || value < min || value > max) {
+      throw new ClaudeStreamError(
+        'invalid_option',
+        `"${name}" must be a whole number of ${unit} from ${min} to ${max}.`,
+      );
+    }
+    settings[name as keyof typeof defaults] = value;
+  }
+  return settings;
+}
