@@ -21,7 +21,7 @@ const order = [
   ['formats/'],
   ['outcome'],
   ['claude/', 'sse/', 'stores/'],
-  ['errors'],
+  ['errors', 'within'],
 ];
 
 interface Import {

@@ -3,7 +3,11 @@ import { ClaudeStreamError } from './errors.js';
 import { described } from './hooks.js';
 import type { LiveRun } from './liveRun.js';
 import type { Service } from './service.js';
-import type { KeptRun } from './stores/store.js';
+import { type KeptRun, StoreError } from './stores/store.js';
+import { within } from './within.js';
+
+/** How long the store may take to say whether there is a run, in ms. */
+const STORE_TIMEOUT = 10_000;
 
 /** A run that somebody asks for: of this instance, or of any. */
 export interface FoundRun {
@@ -47,8 +51,12 @@ async function keptRun(
   runs: Service['settings']['runs'],
   runId: string,
 ): Promise<KeptRun | undefined> {
+  if (runs === undefined) return undefined;
   try {
-    return await runs?.find(runId);
+    const found = runs.find(runId).then((kept) => ({ kept }));
+    const answer = await within(STORE_TIMEOUT, found);
+    if (answer === undefined) throw new StoreError(`It did not answer within ${STORE_TIMEOUT} ms.`);
+    return answer.kept;
   } catch (cause) {
     throw new ClaudeStreamError('store_unavailable', `The store failed: ${described(cause)}`, {
       cause,

@@ -45,6 +45,7 @@ export { type MemoryStoreOptions, memoryStore } from './stores/memoryStore.js';
 export type {
   KeptRun,
   Recording,
+  RunKeepingStore,
   RunPage,
   RunRecord,
   RunStore,

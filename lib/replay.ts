@@ -81,7 +81,7 @@ async function* framesOf(
       yield notice(format, { kind: 'unavailable', failure: failureOf('store_unavailable') }).text;
       return;
     }
-    const first = firstOf(page, next, border);
+    const first = Math.min(Math.max(firstOf(page, next, border), next), border);
     if (first > next) {
       const gap = missing(next, first - 1);
       const { text, goesOn } = notice(format, gap, `${runId}:${first - 1}`);
@@ -97,19 +97,20 @@ async function* framesOf(
       // Whoever is first writes it, and everybody reads it from there, with the same ids.
       await conclude(options, Math.max(page.last, next - 1) + 1, signal);
     } else {
-      if (page.kind === 'gone') yield lost(options, next).join('');
+      if (page.kind === 'gone' && rest === undefined) yield lost(options, next).join('');
       if (rest === undefined) return;
-      next = border;
     }
   }
   if (rest) yield* rest;
 }
 
-/** Where a page begins, or what follows it when it has nothing. */
+/** The number of the first frame that there still is. */
 function firstOf(page: RunPage, next: number, border: number): number {
-  if (page.kind === 'frames') return Math.min(Math.max(page.first, next), border);
-  if (page.kind === 'ended') return Math.min(Math.max(page.last + 1, next), border);
-  return next;
+  if (page.kind === 'frames') return page.first;
+  if (page.kind === 'lost') return next;
+  // The store has no more of it; what the run itself holds is left.
+  if (border !== Number.POSITIVE_INFINITY) return border;
+  return page.kind === 'ended' ? page.last + 1 : next;
 }
 
 /** A store that fails is tried again for a while; `undefined` when it goes on failing. */

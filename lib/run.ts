@@ -157,6 +157,11 @@ export class Run {
     return this.#log.reader(highWaterMark, after);
   }
 
+  /** Whether the last frame has been made. */
+  get ended(): boolean {
+    return this.#ended;
+  }
+
   /** The number of the last frame so far. */
   get lastFrame(): number {
     return this.#log.last;

@@ -1,5 +1,5 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import type { LiveRun } from './liveRun.js';
+import { within } from './within.js';
 
 /** How long the store may take to be told how the last runs ended, in ms. */
 const STORE_GRACE = 5_000;
@@ -37,26 +37,10 @@ export class Runs {
   async close(grace: number): Promise<void> {
     this.#closed = true;
     const runs = this.list();
-    if (grace > 0)
-      await settledWithin(
-        runs.map(({ run }) => run.closed),
-        grace,
-      );
+    if (grace > 0) await within(grace, Promise.all(runs.map(({ run }) => run.closed)));
     for (const { run } of runs) run.stop('closed');
     await Promise.all(runs.map(({ run }) => run.closed));
-    await settledWithin(
-      runs.map((live) => live.done()),
-      STORE_GRACE,
-    );
+    await within(STORE_GRACE, Promise.all(runs.map((live) => live.done())));
     for (const live of runs) live.release();
   }
-}
-
-async function settledWithin(promises: Promise<void>[], ms: number): Promise<void> {
-  const timer = new AbortController();
-  await Promise.race([
-    Promise.all(promises),
-    delay(ms, undefined, { signal: timer.signal }).catch(() => undefined),
-  ]);
-  timer.abort();
 }

@@ -1,4 +1,3 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import type { Request, Response } from 'express';
 import { ClaudeStreamError } from './errors.js';
 import { findRun } from './findRun.js';
@@ -8,6 +7,7 @@ import { sendJson } from './sendJson.js';
 import { answerError, runIdOf } from './serveReplay.js';
 import type { Service } from './service.js';
 import type { RunStore } from './stores/store.js';
+import { within } from './within.js';
 
 /** How long a run may take to end, in ms: each of the ladder's three rungs takes up to 2 s. */
 const LONGEST_STOP = 10_000;
@@ -42,7 +42,7 @@ export async function serveCancel(
 
 async function stopHere({ run }: LiveRun): Promise<object | undefined> {
   run.stop('cancelled');
-  return inTime(run.outcome.then(summaryOf));
+  return within(LONGEST_STOP, run.outcome.then(summaryOf));
 }
 
 async function stopElsewhere(
@@ -58,7 +58,7 @@ async function stopElsewhere(
   gone.addEventListener('abort', giveUp);
   try {
     await runs.cancel(runId);
-    return await inTime(endOf(runs, runId, givingUp.signal));
+    return await within(LONGEST_STOP, endOf(runs, runId, givingUp.signal));
   } catch (cause) {
     throw new ClaudeStreamError('store_unavailable', `The store failed: ${cause}`, { cause });
   } finally {
@@ -83,14 +83,4 @@ async function endOf(
     after = page.first + page.frames.length - 1;
   }
   return undefined;
-}
-
-async function inTime<Result>(work: Promise<Result>): Promise<Result | undefined> {
-  const timer = new AbortController();
-  const late = delay(LONGEST_STOP, undefined, { signal: timer.signal }).catch(() => undefined);
-  try {
-    return await Promise.race([work, late]);
-  } finally {
-    timer.abort();
-  }
 }

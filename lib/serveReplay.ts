@@ -49,11 +49,14 @@ export async function serveReplay(
     const { local, kept } = await findRun(service, request, runId);
     if (gone) return;
     response.setHeader('Claude-Run-Id', runId);
-    if (kept?.state === 'ended' && after >= kept.last) {
+    // It may have ended here while the application was asked.
+    const live = local ?? runs.find(runId);
+    const last = live?.run.ended ? live.run.lastFrame : kept?.last;
+    const isOver = live?.run.ended ?? kept?.state === 'ended';
+    if (isOver && last !== undefined && after >= last) {
       response.status(204).end();
       return;
     }
-    const live = local ?? runs.find(runId);
     if (store === undefined) {
       throw new ClaudeStreamError('run_not_found', 'There is no store: no run can be replayed.');
     }
@@ -86,7 +89,8 @@ export function answerError(
   error: unknown,
 ): void {
   if (!(error instanceof ClaudeStreamError)) throw error;
-  guardedHooks(settings.hooks, { runId: '', request }).onError(error);
+  const runId = parsePosition(lastEventId(request) ?? '')?.runId ?? String(request.params.run);
+  guardedHooks(settings.hooks, { runId, request }).onError(error);
   sendError(response, settings, error);
 }
 

@@ -31,7 +31,7 @@ export interface Runs {
 export interface Server extends Runs {
   readonly origin: string;
   readonly port: number;
-  /** The route of the middleware. */
+  /** The route of the middleware; those of its runs are below it. */
   readonly url: string;
   readonly chat: ClaudeStreamHandler;
 }
@@ -68,6 +68,9 @@ export async function serve(
   for (const middleware of before) app.use(middleware);
   app.use(express.json({ limit: '1mb' }));
   app.post('/chat', chat);
+  app.get('/chat', chat);
+  app.get('/chat/:run', chat.replay);
+  app.delete('/chat/:run', chat.cancel);
   app.post('/v1/chat/completions', chat);
   const { port, origin } = await listen(app, () => chat.close(), runs);
   return { ...runs, origin, port, url: `${origin}/chat`, chat };

@@ -1,5 +1,6 @@
 import { ClaudeStreamError } from '../errors.js';
 import { type Command, INITIALIZE_REQUEST, RUN_ID_VARIABLE } from './command.js';
+import { killAtExit } from './killAtExit.js';
 import { readLines } from './lines.js';
 import { isControlResponse } from './messages.js';
 import { startProcess } from './process.js';
@@ -31,6 +32,7 @@ const EXIT_GRACE = 1_000;
  */
 export async function listModels(inquiry: Command, signal: AbortSignal): Promise<ClaudeModel[]> {
   const process = await startProcess(inquiry);
+  killAtExit(process, inquiry.env[RUN_ID_VARIABLE] ?? '');
   try {
     return await new Promise<ClaudeModel[]>((resolve, reject) => {
       const fail = (reason: string) => {

@@ -1,8 +1,8 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import createDebug from 'debug';
 import type { ChatMessage, Conversation } from '../formats/readMessages.js';
 import type { Outcome } from '../outcome.js';
 import type { SessionStore } from '../stores/store.js';
+import { within } from '../within.js';
 import { AnswerDigest } from './answerDigest.js';
 import { type HistoryKeys, historyKeys } from './historyKeys.js';
 
@@ -177,15 +177,11 @@ export class Conversations {
 
 /** `undefined` when it takes too long or fails: a conversation can always be told from its beginning. */
 async function inTime<Result>(work: Promise<Result>, ms: number): Promise<Result | undefined> {
-  const deadline = new AbortController();
-  const late = delay(ms, undefined, { signal: deadline.signal }).catch(() => undefined);
   try {
-    return await Promise.race([work, late]);
+    return await within(ms, work);
   } catch (error) {
     debug('the store failed: %o', error);
     return undefined;
-  } finally {
-    deadline.abort();
   }
 }
 

@@ -1,7 +1,7 @@
 import { LRUCache } from 'lru-cache';
 import { ClaudeStreamError } from '../errors.js';
 import { MemoryRuns } from './memoryRuns.js';
-import type { Store } from './store.js';
+import type { RunKeepingStore } from './store.js';
 
 export interface MemoryStoreOptions {
   /** How long a run is kept after its end, in ms. Default 300 000. */
@@ -41,7 +41,7 @@ const limits: Record<keyof typeof defaults, readonly [unit: string, min: number,
  *
  * @throws ClaudeStreamError `invalid_option`
  */
-export function memoryStore(options: MemoryStoreOptions = {}): Required<Store> {
+export function memoryStore(options: MemoryStoreOptions = {}): RunKeepingStore {
   const settings = settingsOf(options);
   const entries = new LRUCache<string, string>({
     maxSize: settings.maxSessionBytes,

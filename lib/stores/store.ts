@@ -9,6 +9,11 @@ export interface Store {
   readonly runs?: RunStore | undefined;
 }
 
+/** A store that keeps runs as well. */
+export interface RunKeepingStore extends Store {
+  readonly runs: RunStore;
+}
+
 /** Short texts by key, of which any may be forgotten: what is not found costs Claude its memory of tool results. */
 export interface SessionStore {
   get(key: string): Promise<string | undefined>;

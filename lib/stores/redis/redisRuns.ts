@@ -182,7 +182,7 @@ export class RedisRuns implements RunStore {
       this.#key('owner', runId),
       String(first),
       String(window?.firstToKeep(first, frames) ?? 0),
-      String(this.#options.ttl),
+      String(end === '' ? this.#liveTtl : this.#options.ttl),
       this.#instance,
       end,
       window ? '0' : '1',
@@ -218,7 +218,7 @@ export class RedisRuns implements RunStore {
         ...[this.#key('owner', runId), this.#key('run', runId), this.#key('frames', runId)],
         this.#index,
         ...[this.#instance, String(Math.ceil(ownerTimeout / 2))],
-        ...[JSON.stringify(record), String(ttl + REMEMBERED_FOR), String(ttl)],
+        ...[JSON.stringify(record), String(ttl + REMEMBERED_FOR), String(this.#liveTtl)],
         ...[String(startedAt), runId],
       )
       .catch((error) => debug('%s: no sign of life: %o', runId, error));
@@ -228,6 +228,11 @@ export class RedisRuns implements RunStore {
     const inbox = this.#inbox(instance);
     await this.#connection.send('XADD', inbox, 'MAXLEN', '~', INBOX_LENGTH, '*', subject, runId);
     await this.#connection.send('PEXPIRE', inbox, String(INBOX_TTL));
+  }
+
+  /** How long the frames of a run outlive the last sign of life of its owner, in ms. */
+  get #liveTtl(): number {
+    return Math.max(this.#options.ttl, this.#options.ownerTimeout);
   }
 
   get #beat(): number {

@@ -1,5 +1,5 @@
 import { ClaudeStreamError } from '../../errors.js';
-import type { Store } from '../store.js';
+import type { RunKeepingStore } from '../store.js';
 import { Connection, type SendCommand } from './connection.js';
 import { RedisRuns } from './redisRuns.js';
 
@@ -42,7 +42,7 @@ const limits: Record<keyof typeof defaults, readonly [unit: string, min: number,
  *
  * @throws ClaudeStreamError `invalid_option`
  */
-export function redisStore(options: RedisStoreOptions): Required<Store> {
+export function redisStore(options: RedisStoreOptions): RunKeepingStore {
   const { sendCommand, sendBlockingCommand, prefix = 'claude-stream:', ...rest } = options ?? {};
   for (const [name, send] of Object.entries({ sendCommand, sendBlockingCommand })) {
     if (typeof send === 'function') continue;
