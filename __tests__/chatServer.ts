@@ -7,7 +7,10 @@ import {
   type ClaudeStreamHandler,
   type ClaudeStreamOptions,
   claudeStream,
+  memoryStore,
   type Outcome,
+  type RunStore,
+  type Store,
 } from '../lib';
 
 /** The path of a fixture executable. */
@@ -64,7 +67,8 @@ export async function startChatServer(
   });
   const app = express();
   application(app);
-  app.post('/chat', handler);
+  app.route('/chat').post(handler).get(handler);
+  app.route('/chat/:run').get(handler.replay).delete(handler.cancel);
   const server = app.listen(0, '127.0.0.1');
   await once(server, 'listening');
   return {
@@ -95,6 +99,65 @@ export async function post(url: string, body: unknown, headers: Record<string, s
   return { status: response.status, headers: response.headers, text: await response.text() };
 }
 
+/** A store of which one function for runs fails. */
+export function storeFailingAt(method: keyof RunStore, { sessions, runs } = memoryStore()): Store {
+  const failing = new Proxy(runs, {
+    get: (target, name: keyof RunStore) =>
+      name === method
+        ? () => Promise.reject(new Error('/secret/place'))
+        : target[name].bind(target),
+  });
+  return { sessions, runs: failing };
+}
+
+/** Sends a request without a body and reads the whole answer. */
+export async function send(method: string, url: string, headers: Record<string, string> = {}) {
+  const response = await fetch(url, { method, headers });
+  return { status: response.status, headers: response.headers, text: await response.text() };
+}
+
+/** The text of a response, as it comes. */
+export interface Reading {
+  /** Settles with all that has come, once it fits or the response is over. */
+  until(fits: (text: string) => boolean): Promise<string>;
+  /** Settles with everything, at the end. */
+  end(): Promise<string>;
+}
+
+/** Reads a response from now on. */
+export function reading(response: http.IncomingMessage): Reading {
+  let text = '';
+  let over = false;
+  const waiting = new Set<() => void>();
+  const look = () => {
+    for (const one of waiting) one();
+  };
+  response.setEncoding('utf8').on('data', (chunk: string) => {
+    text += chunk;
+    look();
+  });
+  response.once('close', () => {
+    over = true;
+    look();
+  });
+  const until = (fits: (text: string) => boolean) =>
+    new Promise<string>((resolve) => {
+      const one = () => {
+        if (!over && !fits(text)) return;
+        waiting.delete(one);
+        resolve(text);
+      };
+      waiting.add(one);
+      one();
+    });
+  return { until, end: () => until(() => false) };
+}
+
+/** Settles when no run of the server is going on, and everything to be kept of them is kept. */
+export async function allKept({ handler }: Pick<ChatServer, 'handler'>): Promise<void> {
+  while ((await handler.runs()).length > 0) await new Promise((resolve) => setTimeout(resolve, 5));
+}
+
 /** Posts a body and hands over the response while it is still coming: for clients that leave, pause or never read. */
 export async function open(url: string, body: unknown): Promise<http.IncomingMessage> {
   const request = http.request(url, {
@@ -108,11 +171,11 @@ export async function open(url: string, body: unknown): Promise<http.IncomingMes
   return response;
 }
 
-/** The events of a stream as text; comments are left out. */
+/** The events of a stream as text; comments, and what has no data, are left out. */
 export function eventsOf(text: string): { event: string; id: string; data: string }[] {
   return text
     .split('\n\n')
-    .filter((block) => block !== '' && !block.startsWith(':'))
+    .filter((block) => /^data:/m.test(block))
     .map((block) => {
       const fields = Object.fromEntries(
         block

@@ -13,6 +13,8 @@ import {
   failure as failed,
   interruption,
   isSessionLost,
+  type Outcome,
+  summaryOf,
   timeout,
   usageOf,
 } from '../lib/outcome';
@@ -251,5 +253,71 @@ describe('the usage', () => {
       cacheReadTokens: 0,
       cacheCreationTokens: 0,
     });
+  });
+});
+
+describe('a summary', () => {
+  const facts = {
+    runId: 'run',
+    durationMs: 100,
+    timeToFirstMessageMs: 10,
+    timeToFirstTokenMs: 20,
+    exitCode: 0,
+    signal: null,
+    sessionId: 'session',
+    lastMessageId: 'message',
+    model: 'model',
+    turns: 1,
+    usage: undefined,
+    costUsd: 0.5,
+    invalidLines: 0,
+  };
+  const stderrTail = 'stderr of /secret/place';
+
+  test.each<[Outcome, object]>([
+    [
+      {
+        status: 'success',
+        result: 'the answer',
+        stopReason: 'end_turn',
+        structuredOutput: { answer: 1 },
+        ...facts,
+        stderrTail,
+      },
+      { status: 'success', stopReason: 'end_turn', ...facts },
+    ],
+    [
+      { ...(crash('detail of /secret/place') as Outcome), ...facts, stderrTail },
+      {
+        status: 'crashed',
+        code: 'crashed',
+        message: 'Claude Code ended without an answer.',
+        ...facts,
+      },
+    ],
+    [
+      { ...(interruption('cancelled') as Outcome), ...facts, stderrTail },
+      {
+        status: 'interrupted',
+        code: 'cancelled',
+        message: 'The run was cancelled.',
+        reason: 'cancelled',
+        ...facts,
+      },
+    ],
+    [
+      { ...(timeout('idle') as Outcome), ...facts, stderrTail },
+      {
+        status: 'timeout',
+        code: 'idle_timeout',
+        message: 'Claude Code went silent for too long.',
+        deadline: 'idle',
+        ...facts,
+      },
+    ],
+  ])('of $status has neither the answer nor what only the operator may see', (outcome, shown) => {
+    const before = { ...outcome };
+    expect(summaryOf(outcome)).toStrictEqual(shown);
+    expect(outcome).toEqual(before);
   });
 });

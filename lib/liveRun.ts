@@ -36,7 +36,7 @@ export class LiveRun {
       {
         ...options,
         keepLogBytes: runs && maxLogBytes / 2,
-        onFrame: runs && ((number, frame) => this.#recorder?.add(number, frame)),
+        onFrame: runs && ((number, frame) => this.#recorder?.add(number, frame) ?? true),
         onFirstToken: (timeToFirstTokenMs) => channels.firstToken({ runId, timeToFirstTokenMs }),
         onSpawn: (pid) => {
           this.pid = pid;
@@ -46,6 +46,7 @@ export class LiveRun {
             new Recorder(
               runs.record(record, () => this.run.stop('cancelled')),
               maxLogBytes,
+              () => this.run.frameTaken(),
             );
           options.onSpawn?.(pid);
         },

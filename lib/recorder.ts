@@ -12,6 +12,9 @@ const LONGEST_BATCH = 500;
 const FIRST_PAUSE = 50;
 const LONGEST_PAUSE = 1_000;
 
+/** How long the run waits for a store that cannot keep up, in ms; after that frames are dropped until it can. */
+const PATIENCE = 1_000;
+
 /** How long a store that fails is tried after the end of a run, in ms. */
 const GIVE_UP_AFTER = 60_000;
 
@@ -21,8 +24,9 @@ interface Batch {
 }
 
 /**
- * Writes the frames of one run to the store, beside the run and never in its way: a store that is slow or gone costs no
- * client of this process anything. What waits for it is bounded; what has to be dropped is a gap that readers see.
+ * Writes the frames of one run to the store, beside the run: a store that is slow or gone costs the clients of this
+ * process a second at most, and that only when much is said. What waits for it is bounded; what has to be dropped is a
+ * gap that readers see.
  */
 export class Recorder {
   /** Settles when everything is written, or has been given up. Never rejects. */
@@ -38,27 +42,62 @@ export class Recorder {
   #end: { readonly text: string; readonly at: number } | undefined;
   #working = false;
   #givenUp = false;
+  readonly #onDrain: () => void;
+  /** Runs while the queue is full and the store may still catch up. */
+  #patience: NodeJS.Timeout | undefined;
+  /** The store has not caught up: it is not waited for. */
+  #late = false;
 
-  /** @param maxBytes most that waits for the store, in characters; at least one frame does */
-  constructor(recording: Recording, maxBytes: number) {
+  /**
+   * @param maxBytes most that waits for the store, in characters, soft by what is written at once
+   * @param onDrain called when there is room again
+   */
+  constructor(recording: Recording, maxBytes: number, onDrain: () => void) {
     this.#recording = recording;
     this.#maxBytes = maxBytes;
+    this.#onDrain = onDrain;
     this.done = new Promise((resolve) => {
       this.#resolveDone = resolve;
     });
   }
 
-  /** Frames come in order. */
-  add(number: number, frame: string): void {
-    if (this.#givenUp) return;
+  /**
+   * Takes the next frame.
+   *
+   * @returns whether there is room for more; otherwise wait for `onDrain`
+   */
+  add(number: number, frame: string): boolean {
+    if (this.#givenUp) return true;
     if (this.#frames.length === 0) this.#first = number;
     this.#frames.push(frame);
     this.#bytes += frame.length;
+    this.#work();
+    if (this.#bytes <= this.#maxBytes) return true;
+    if (this.#late) {
+      this.#dropOldest();
+      return true;
+    }
+    this.#patience ??= setTimeout(() => {
+      debug('the store is late: frames are dropped');
+      this.#late = true;
+      this.#dropOldest();
+      this.#drained();
+    }, PATIENCE).unref();
+    return false;
+  }
+
+  #dropOldest(): void {
     while (this.#bytes > this.#maxBytes && this.#frames.length > 1) {
       this.#bytes -= this.#frames.shift()?.length ?? 0;
       this.#first += 1;
     }
-    this.#work();
+  }
+
+  #drained(): void {
+    if (this.#patience === undefined) return;
+    clearTimeout(this.#patience);
+    this.#patience = undefined;
+    this.#onDrain();
   }
 
   /**
@@ -78,6 +117,7 @@ export class Recorder {
     this.#givenUp = true;
     this.#frames = [];
     this.#bytes = 0;
+    this.#drained();
     this.#recording.release();
     this.#resolveDone();
   }
@@ -97,6 +137,8 @@ export class Recorder {
       if (batch.frames.length === 0 && end === undefined) break;
       const isMine = await this.#write(batch, end?.text);
       if (!isMine || end !== undefined) this.release();
+      this.#late = false;
+      if (this.#bytes <= this.#maxBytes / 2) this.#drained();
     }
     this.#working = false;
   }

@@ -59,8 +59,8 @@ export interface RunOptions {
   readonly maxLogBytes: number;
   /** How much is held for clients that come back, of what everybody has read. Default 0. */
   readonly keepLogBytes?: number | undefined;
-  /** Called with every frame as it is made. */
-  readonly onFrame?: ((number: number, frame: string) => void) | undefined;
+  /** Takes every frame as it is made; `false` has the process paused until `frameTaken`. */
+  readonly onFrame?: ((number: number, frame: string) => boolean) | undefined;
   readonly onFirstToken?: ((ms: number) => void) | undefined;
   /** A process has been started: the first one, or the one that took its place. */
   readonly onSpawn?: (pid: number) => void;
@@ -105,6 +105,8 @@ export class Run {
   #gone: Promise<void> = Promise.resolve();
   #resolveGone: () => void = () => {};
   #ended = false;
+  /** Whoever takes the frames has no room for more. */
+  #heldBack = false;
   /** Makes the process that is started when the first one cannot find its session. */
   #fallback: (() => Command) | undefined;
   /** The process said that it cannot find its session, and nothing else: it is as if it had never been. */
@@ -136,8 +138,14 @@ export class Run {
     this.#log = new FrameLog(id, {
       maxBytes: options.maxLogBytes,
       keepBytes: options.keepLogBytes,
-      onDrain: () => this.#resumeReading(),
-      onFrame: options.onFrame,
+      onDrain: () => {
+        if (!this.#heldBack) this.#resumeReading();
+      },
+      onFrame:
+        options.onFrame &&
+        ((number, frame) => {
+          if (options.onFrame?.(number, frame) === false) this.#heldBack = true;
+        }),
     });
     this.#encoder = createEncoder((data, event) => this.#log.append(data, event));
     this.outcome = new Promise((resolve) => {
@@ -155,6 +163,12 @@ export class Run {
    */
   reader(highWaterMark: number, after = 0): FrameReader {
     return this.#log.reader(highWaterMark, after);
+  }
+
+  /** Whoever takes the frames has room for more again. */
+  frameTaken(): void {
+    this.#heldBack = false;
+    if (!this.#log.full) this.#resumeReading();
   }
 
   /** Whether the last frame has been made. */
@@ -247,7 +261,7 @@ export class Run {
       stdout.on('data', (chunk: Buffer) => {
         lines.write(chunk);
         // What a dead process left in the pipe (64 KiB) is read whatever the log holds.
-        if (this.#log.full && !gone) this.#pauseReading();
+        if ((this.#log.full || this.#heldBack) && !gone) this.#pauseReading();
       });
       // Follows the end, and comes without one when stdout is given up: the last line counts either way.
       stdout.once('close', () => lines.end());

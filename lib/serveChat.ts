@@ -13,7 +13,7 @@ import type { StopReason } from './outcome.js';
 import { type PlannedRequest, readRequest, refuseIfTooLarge } from './readRequest.js';
 import { createRunId, type Run } from './run.js';
 import { sendError, sendJson } from './sendJson.js';
-import { lastEventId, parsePosition, RECONNECTION_TIME, serveReplay } from './serveReplay.js';
+import { lastEventId, parsePosition, positionAt, serveReplay } from './serveReplay.js';
 import type { Service } from './service.js';
 import { sendEventStream } from './sse/eventStream.js';
 
@@ -70,8 +70,8 @@ export async function serveChat(
     if (client.gone) run.stop('disconnected');
     else response.setHeader('Claude-Run-Id', context.runId);
     if (source) {
-      const retry = settings.runs && RECONNECTION_TIME;
-      sendEventStream(response, source, { ...settings, retry }, () => {
+      const position = settings.runs && positionAt(context.runId, 0);
+      sendEventStream(response, source, { ...settings, position }, () => {
         client.stalled = true;
         const { runId } = context;
         channels.stall({ runId, request, stallTimeout: settings.stallTimeout });

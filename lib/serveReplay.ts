@@ -7,9 +7,10 @@ import { replay } from './replay.js';
 import { sendError } from './sendJson.js';
 import type { Service } from './service.js';
 import { sendEventStream } from './sse/eventStream.js';
+import type { Position } from './sse/frames.js';
 
 /** How long an EventSource waits before it comes back, in ms. */
-export const RECONNECTION_TIME = 1_000;
+const RECONNECTION_TIME = 1_000;
 
 /** Where a client was: of which run, and the number of the event that it had last. */
 export interface StreamPosition {
@@ -71,7 +72,7 @@ export async function serveReplay(
     });
     channels.replay({ runId, request, after, isLocal: live !== undefined });
     leave = live?.attendance.enter();
-    const options = { ...settings, retry: RECONNECTION_TIME };
+    const options = { ...settings, position: positionAt(runId, after) };
     sendEventStream(response, source, options, () => {
       stalled = true;
       channels.stall({ runId, request, stallTimeout: settings.stallTimeout });
@@ -134,6 +135,11 @@ export function runIdOf({ params }: Request): string {
 export function lastEventId({ headers }: Request): string | undefined {
   const id = headers['last-event-id'];
   return typeof id === 'string' && id !== '' ? id : undefined;
+}
+
+/** What a client is told of where it is; `after` is 0 before the first event. */
+export function positionAt(runId: string, after: number): Position {
+  return { id: `${runId}:${after}`, retry: RECONNECTION_TIME };
 }
 
 /** `<run>:<number>`, as every event of a run is called. */

@@ -1,5 +1,6 @@
 import { errorCodes, statusOf } from '../../lib/errors.js';
 import { claude } from '../../lib/formats/claude.js';
+import type { Notice } from '../../lib/formats/format.js';
 import { crash, type Ending, interruption, timeout } from '../../lib/outcome.js';
 import { collect, contextOf, encode, init, outcomeOf, result, success } from './support.js';
 
@@ -52,6 +53,8 @@ describe('an event', () => {
   it.each([
     ['error', 'an EventSource fires it for lost connections'],
     ['outcome', 'it is the last event of every run'],
+    ['gap', 'it is a notice'],
+    ['failure', 'it is a notice'],
     ['', 'a name may not be empty'],
     ['two words', 'a name is one word'],
     ['a\nb', 'it would inject a field'],
@@ -132,6 +135,41 @@ describe('not streamed', () => {
     expect(collect(claude, [], crashed, exposing).body).toMatchObject({
       error: { message: expect.stringContaining('/root/secret') },
       outcome: { stderrTail: '/root/secret' },
+    });
+  });
+});
+
+describe('a notice', () => {
+  const said = (notice: Notice) => {
+    const events: [event: string | undefined, data: unknown][] = [];
+    const goesOn = claude.notice(notice, (data, event) => {
+      expect(data).not.toMatch(/[\r\n\u2028]/);
+      events.push([event, JSON.parse(data)]);
+    });
+    return { events, goesOn };
+  };
+
+  it('of a gap says what is missing, and the stream goes on', () => {
+    const failure = { code: 'events_lost', message: 'Some\u2028are lost.' } as const;
+    expect(said({ kind: 'gap', failure, first: 3, last: 7 })).toEqual({
+      events: [['gap', { ...failure, first: 3, last: 7 }]],
+      goesOn: true,
+    });
+  });
+
+  it('of a lost run is its outcome: nothing follows', () => {
+    const failure = { code: 'owner_lost', message: 'It is gone.' } as const;
+    expect(said({ kind: 'lost', failure, runId: 'run' })).toEqual({
+      events: [['outcome', { status: 'crashed', ...failure, runId: 'run' }]],
+      goesOn: false,
+    });
+  });
+
+  it('of events that cannot be had is no outcome, since the run goes on', () => {
+    const failure = { code: 'store_unavailable', message: 'Not now.' } as const;
+    expect(said({ kind: 'unavailable', failure })).toEqual({
+      events: [['failure', failure]],
+      goesOn: false,
     });
   });
 });

@@ -58,6 +58,26 @@ describe('the response', () => {
     expect(parse(await read((text) => text.includes('keep-alive\n\n'))).body).toBe(COMMENT);
   });
 
+  test('tells the position when it is given, before any frame', async () => {
+    const { response, read } = await startExchange();
+    const frames = Readable.from(['data: a\n\n']);
+    sendEventStream(
+      response,
+      frames,
+      { ...quiet, position: { id: 'run:7', retry: 1_000 } },
+      () => {},
+    );
+    expect(parse(await read(complete)).body).toBe(
+      `${COMMENT}retry: 1000\nid: run:7\n\ndata: a\n\n`,
+    );
+  });
+
+  test('tells none when none is given', async () => {
+    const { response, read } = await startExchange();
+    sendEventStream(response, Readable.from(['data: a\n\n']), quiet, () => {});
+    expect(parse(await read(complete)).body).toBe(`${COMMENT}data: a\n\n`);
+  });
+
   test('passes the frames on as they come', async () => {
     const { response, read } = await startExchange();
     const frames = source();

@@ -178,6 +178,176 @@ describe('a full log', () => {
   });
 });
 
+describe('frames that everybody has read', () => {
+  const kilobyte = 'x'.repeat(1_000);
+
+  /** A log that keeps some of what was read, and a reader that has read everything so far. */
+  function keepingLog(keepBytes: number, maxBytes = 1_000_000) {
+    const onDrain = jest.fn();
+    const log = new FrameLog('run', { maxBytes, keepBytes, onDrain });
+    return { log, onDrain, reader: log.reader(65_536).resume() };
+  }
+
+  test('are kept for those who come back', async () => {
+    const { log } = keepingLog(10_000);
+    for (const data of ['a', 'b', 'c']) log.append(data);
+    await setImmediate();
+    const back = log.reader(65_536, 1);
+    expect(back.next).toBe(2);
+    log.end();
+    expect((await chunksOf(back)).join('')).toBe(frame(2, 'b') + frame(3, 'c'));
+  });
+
+  test('are kept when there is nobody at all', async () => {
+    const log = new FrameLog('run', { maxBytes: 1_000, keepBytes: 500, onDrain: () => {} });
+    log.append('a');
+    log.append('b');
+    log.end();
+    expect((await chunksOf(log.reader(65_536))).join('')).toBe(frame(1, 'a') + frame(2, 'b'));
+  });
+
+  test('go, the oldest first, when there are more than keepBytes of them', async () => {
+    const { log } = keepingLog(5_000);
+    for (let number = 1; number <= 100; number++) log.append(kilobyte);
+    await setImmediate();
+    const back = log.reader(65_536);
+    log.end();
+    const text = (await chunksOf(back)).join('');
+    expect(text.length).toBeLessThanOrEqual(5_000);
+    expect(text.length).toBeGreaterThan(3_900);
+    expect(text).toMatch(/^id: run:97\n/);
+    expect(text).toContain('id: run:100\n');
+  });
+
+  test('take at most half of maxBytes: a run does not stop for those who are not there', async () => {
+    const { log, onDrain } = keepingLog(1_000_000, 10_000);
+    for (let number = 1; number <= 100; number++) {
+      log.append(kilobyte);
+      await setImmediate();
+      expect(log.full).toBe(false);
+    }
+    expect(onDrain).not.toHaveBeenCalled();
+    const back = log.reader(65_536);
+    log.end();
+    expect((await chunksOf(back)).join('').length).toBeLessThanOrEqual(5_000);
+  });
+
+  test('never make it full when there is nobody', () => {
+    const log = new FrameLog('run', { maxBytes: 10_000, keepBytes: 5_000, onDrain: () => {} });
+    for (let number = 1; number <= 100; number++) {
+      log.append(kilobyte);
+      expect(log.full).toBe(false);
+    }
+  });
+
+  test('leave a slow reader its room: it makes the log full, gets everything, and drains it', async () => {
+    const { log, onDrain } = keepingLog(5_000, 10_000);
+    const slow = log.reader(1);
+    let expected = '';
+    for (let number = 1; !log.full; number++) {
+      log.append(kilobyte);
+      expected += frame(number, kilobyte);
+      await setImmediate();
+    }
+    expect(expected.length).toBeGreaterThanOrEqual(10_000);
+    expect(onDrain).not.toHaveBeenCalled();
+    log.end();
+    expect((await chunksOf(slow)).join('')).toBe(expected);
+    expect(log.full).toBe(false);
+    expect(onDrain).toHaveBeenCalledTimes(1);
+  });
+
+  test('are not kept unless it is asked for', async () => {
+    const { log } = keepingLog(0);
+    log.append('a');
+    await setImmediate();
+    expect(log.reader(65_536).next).toBe(2);
+  });
+});
+
+describe('a reader after a number', () => {
+  test('begins with the next frame', async () => {
+    const log = logOf();
+    log.reader(1);
+    for (const data of ['a', 'b', 'c']) log.append(data);
+    const reader = log.reader(65_536, 2);
+    expect(reader.next).toBe(3);
+    log.end();
+    expect(await chunksOf(reader)).toEqual([frame(3, 'c')]);
+  });
+
+  test('waits for what comes when it has read everything', async () => {
+    const log = logOf();
+    log.append('a');
+    const reader = log.reader(65_536, 1);
+    log.append('b');
+    log.end();
+    expect(await chunksOf(reader)).toEqual([frame(2, 'b')]);
+  });
+
+  test('ends at once when that was the last of all', async () => {
+    const log = logOf();
+    log.append('a');
+    log.end();
+    expect(await chunksOf(log.reader(65_536, 1))).toEqual([]);
+  });
+
+  test('that is not held any more tells by its "next" where it begins', async () => {
+    const log = logOf();
+    for (const data of ['a', 'b', 'c']) log.append(data);
+    expect(log.reader(65_536, 1).next).toBe(4);
+  });
+
+  test('that has not been is refused', () => {
+    const log = logOf();
+    log.append('a');
+    expect(() => log.reader(65_536, 2)).toThrow(new RangeError('There is no frame 2 yet.'));
+    expect(() => log.reader(65_536, 1)).not.toThrow();
+  });
+});
+
+describe('onFrame', () => {
+  test.each([0, 1_000])(
+    'gets every frame, readers or not, with keepBytes %d',
+    async (keepBytes) => {
+      const seen: [number, string][] = [];
+      const log = new FrameLog('run', {
+        maxBytes: 10_000,
+        keepBytes,
+        onDrain: () => {},
+        onFrame: (number, text) => void seen.push([number, text]),
+      });
+      log.append('a');
+      const reader = log.reader(65_536).resume();
+      log.append('b', 'name');
+      await setImmediate();
+      reader.destroy();
+      await once(reader, 'close');
+      log.append('c');
+      expect(seen).toEqual([
+        [1, frame(1, 'a')],
+        [2, frame(2, 'b', 'name')],
+        [3, frame(3, 'c')],
+      ]);
+    },
+  );
+});
+
+test('"last" counts frames, whether they are held or not', async () => {
+  const log = logOf();
+  expect(log.last).toBe(0);
+  log.append('a');
+  expect(log.last).toBe(1);
+  const reader = log.reader(65_536).resume();
+  log.append('b');
+  expect(log.last).toBe(2);
+  await setImmediate();
+  expect(log.last).toBe(2);
+  log.end();
+  await once(reader, 'end');
+  expect(log.last).toBe(2);
+});
+
 test.each([1, 2, 3, 4, 5])(
   'readers at their own pace get every frame once and in order, and the log stays bounded (seed %d)',
   async (seed) => {

@@ -1,4 +1,9 @@
-import { encodeFrame, escapeLineSeparators, KEEP_ALIVE_COMMENT } from '../../lib/sse/frames';
+import {
+  encodeFrame,
+  encodePosition,
+  escapeLineSeparators,
+  KEEP_ALIVE_COMMENT,
+} from '../../lib/sse/frames';
 
 describe('a frame', () => {
   test('is an id, data on one line, and the blank line that dispatches it', () => {
@@ -11,6 +16,11 @@ describe('a frame', () => {
 
   test('may have no data', () => {
     expect(encodeFrame('run:3', '')).toBe('id: run:3\ndata: \n\n');
+  });
+
+  test('may have no id: a client that comes back says the one before it', () => {
+    expect(encodeFrame(undefined, '{}')).toBe('data: {}\n\n');
+    expect(encodeFrame(undefined, '{}', 'failure')).toBe('event: failure\ndata: {}\n\n');
   });
 
   test.each(['\n', '\r', '\r\n', 'a\n\ndata: injected', 'a\r\rdata: injected'])(
@@ -38,4 +48,8 @@ describe('line separators', () => {
 
 test('the keep-alive comment is a comment of its own', () => {
   expect(KEEP_ALIVE_COMMENT).toMatch(/^:[^\r\n]*\n\n$/);
+});
+
+test('a position is a block of its own, which has no data and so dispatches nothing', () => {
+  expect(encodePosition({ id: 'run:0', retry: 1_000 })).toBe('retry: 1000\nid: run:0\n\n');
 });

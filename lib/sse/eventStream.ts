@@ -1,7 +1,7 @@
 import type { ServerResponse } from 'node:http';
 import type { Readable } from 'node:stream';
 import createDebug from 'debug';
-import { encodeRetry, KEEP_ALIVE_COMMENT } from './frames.js';
+import { encodePosition, KEEP_ALIVE_COMMENT, type Position } from './frames.js';
 import { GuardedWriter } from './guard.js';
 import { KeepAlive } from './keepAlive.js';
 
@@ -23,8 +23,8 @@ export interface EventStreamOptions {
   readonly keepAlive: number | false;
   /** ms without `drain`, or `false` to wait for ever. */
   readonly stallTimeout: number | false;
-  /** The reconnection time in ms, for clients that have something to come back to. */
-  readonly retry?: number | undefined;
+  /** For clients that have something to come back to: where they are. */
+  readonly position?: Position | undefined;
 }
 
 /**
@@ -56,8 +56,8 @@ export function sendEventStream(
       response.destroy();
     },
   });
-  const { retry } = options;
-  writer.write(KEEP_ALIVE_COMMENT + (retry === undefined ? '' : encodeRetry(retry)));
+  const { position } = options;
+  writer.write(KEEP_ALIVE_COMMENT + (position === undefined ? '' : encodePosition(position)));
   const keepAlive =
     options.keepAlive === false ? undefined : new KeepAlive(writer, options.keepAlive);
 

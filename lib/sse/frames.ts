@@ -8,13 +8,20 @@
 /** A comment: it resets the idle clocks of proxies and clients and is ignored by every reader. */
 export const KEEP_ALIVE_COMMENT = ': keep-alive\n\n';
 
+/** Where a client is, and when to come back if the line is cut. */
+export interface Position {
+  /** The id of the event that it has had last, or one that stands for none. */
+  readonly id: string;
+  /** The reconnection time in ms: browsers wait 3 to 5 s on their own. */
+  readonly retry: number;
+}
+
 /**
- * The reconnection time: how long an EventSource waits before it comes back. Browsers wait 3 to 5 s on their own.
- *
- * @param ms a whole number
+ * Tells a client its position. Without data no event is dispatched, but an EventSource that is cut off before the first
+ * one sends this id.
  */
-export function encodeRetry(ms: number): string {
-  return `retry: ${ms}\n\n`;
+export function encodePosition({ id, retry }: Position): string {
+  return `retry: ${retry}\nid: ${id}\n\n`;
 }
 
 /**
