@@ -149,8 +149,7 @@ describe('while the store is asked', () => {
     expect(jest.getTimerCount()).toBe(0);
   });
 
-  // A bug of lib/attendance.ts: the look that is under way goes by the clock of those who left before.
-  test.failing('a client that comes and leaves has its whole grace', async () => {
+  test('a client that comes and leaves has its whole grace', async () => {
     const { attendance, onAbandoned, answer } = await asked(1_000);
     attendance.enter()('disconnected');
     answer(false);

@@ -252,70 +252,121 @@ describe('a store that fails', () => {
   });
 });
 
-describe('a store that is too slow', () => {
-  test('is waited for, and loses nothing', async () => {
-    const { recording, recorder, drains } = recorderWith(10);
+describe('a store that cannot keep up', () => {
+  /** A recorder of which the store has the frame 1 in hand, and of which more waits than may. */
+  async function full() {
+    const made = recorderWith(10);
+    const { recording, recorder } = made;
     const answer = hold(recording);
-    expect(recorder.add(1, '1111')).toBe(true);
+    recorder.add(1, '1111');
     await setImmediate();
-    expect([2, 3, 4].map((number) => recorder.add(number, `${number}`.repeat(4)))).toEqual([
-      true,
-      true,
-      false,
-    ]);
-    jest.advanceTimersByTime(999);
+    const room = [2, 3, 4, 5].map((number) => recorder.add(number, `${number}`.repeat(4)));
+    expect(room).toEqual([true, true, false, false]);
+    return { ...made, answer };
+  }
+
+  test('is waited for, and gets everything', async () => {
+    const { recording, recorder, drains, answer } = await full();
+    await jest.advanceTimersByTimeAsync(900);
     expect(drains()).toBe(0);
     answer();
     await setImmediate();
     expect(drains()).toBe(1);
+    expect(jest.getTimerCount()).toBe(0);
+    expect(recorder.add(6, '6666')).toBe(true);
+    await setImmediate();
     expect(recording.calls).toEqual([
       { first: 1, frames: ['1111'] },
-      { first: 2, frames: ['2222', '3333', '4444'] },
+      { first: 2, frames: ['2222', '3333', '4444', '5555'] },
+      { first: 6, frames: ['6666'] },
     ]);
+    expect(drains()).toBe(1);
+  });
+
+  test('is waited for a second; then the oldest go, and a gap shows by the number', async () => {
+    const { recording, recorder, drains, answer } = await full();
+    await jest.advanceTimersByTimeAsync(1_010);
+    expect(drains()).toBe(1);
+    expect([6, 7].map((number) => recorder.add(number, `${number}`.repeat(4)))).toEqual([
+      true,
+      true,
+    ]);
+    expect(jest.getTimerCount()).toBe(0);
+    answer();
+    await setImmediate();
+    recorder.add(8, '8888');
+    await setImmediate();
+    expect(recording.calls).toEqual([
+      { first: 1, frames: ['1111'] },
+      { first: 6, frames: ['6666', '7777'] },
+      { first: 8, frames: ['8888'] },
+    ]);
+    expect(drains()).toBe(1);
+  });
+
+  test('is waited for again once it has caught up', async () => {
+    const { recording, recorder, drains, answer } = await full();
+    await jest.advanceTimersByTimeAsync(1_010);
+    answer();
+    await setImmediate();
+    const again = hold(recording);
+    recorder.add(6, '6666');
+    await setImmediate();
+    expect([7, 8, 9].map((number) => recorder.add(number, `${number}`.repeat(4)))).toEqual([
+      true,
+      true,
+      false,
+    ]);
+    again();
+    await setImmediate();
+    expect(recording.calls.at(-1)).toEqual({ first: 7, frames: ['7777', '8888', '9999'] });
+    expect(drains()).toBe(2);
+  });
+
+  test('that fails is waited for a second as well', async () => {
+    const { recording, recorder, drains } = recorderWith(10);
+    recording.answer = failing;
+    recorder.add(1, '1111');
+    await setImmediate();
+    for (let number = 2; number <= 5; number++) recorder.add(number, `${number}`.repeat(4));
+    await jest.advanceTimersByTimeAsync(1_010);
+    expect(drains()).toBe(1);
+    recording.answer = async () => true;
+    await jest.advanceTimersByTimeAsync(1_000);
+    expect(recording.calls.slice(-2)).toEqual([
+      { first: 1, frames: ['1111'] },
+      { first: 4, frames: ['4444', '5555'] },
+    ]);
+  });
+
+  test('gets the last frame, however long it is', async () => {
+    const { recording, recorder, answer } = await full();
+    await jest.advanceTimersByTimeAsync(1_010);
+    recorder.add(6, 'x'.repeat(1_000));
+    recorder.finish(6, 'end');
+    answer();
+    await recorder.done;
+    expect(recording.calls.at(-1)).toEqual({ first: 6, frames: ['x'.repeat(1_000)], end: 'end' });
+  });
+
+  test('that is given up holds nobody back', async () => {
+    const { recorder, drains } = await full();
+    recorder.release();
+    expect(drains()).toBe(1);
+    expect(recorder.add(6, 'x'.repeat(1_000))).toBe(true);
     expect(jest.getTimerCount()).toBe(0);
   });
 
-  test('is waited for no longer than a second, then loses the oldest, and sees that there is a gap', async () => {
+  test('has what it has got not counted', async () => {
     const { recording, recorder, drains } = recorderWith(10);
-    const answer = hold(recording);
-    recorder.add(1, '1111');
-    await setImmediate();
-    for (let number = 2; number <= 4; number++) recorder.add(number, `${number}`.repeat(4));
-    jest.advanceTimersByTime(1_000);
-    expect(drains()).toBe(1);
-    expect([5, 6].map((number) => recorder.add(number, `${number}`.repeat(4)))).toEqual([
-      true,
-      true,
-    ]);
-    answer();
-    await setImmediate();
-    expect(recorder.add(7, '7777')).toBe(true);
-    await setImmediate();
-    expect(recording.calls).toEqual([
-      { first: 1, frames: ['1111'] },
-      { first: 5, frames: ['5555', '6666'] },
-      { first: 7, frames: ['7777'] },
-    ]);
-  });
-
-  test('gets a frame however long it is, and room is announced', async () => {
-    const { recording, recorder, drains } = recorderWith(10);
-    expect(recorder.add(1, 'x'.repeat(1_000))).toBe(false);
-    recorder.finish(1, 'end');
-    await recorder.done;
-    expect(drains()).toBe(1);
-    expect(recording.calls).toEqual([{ first: 1, frames: ['x'.repeat(1_000)], end: 'end' }]);
-  });
-
-  test('counts what waits, and not what it has got', async () => {
-    const { recording, recorder } = recorderWith(10);
     for (let number = 1; number <= 50; number++) {
-      recorder.add(number, '12345678');
+      expect(recorder.add(number, '12345678')).toBe(true);
       await setImmediate();
     }
     expect(recording.calls.map(({ first }) => first)).toEqual(
       Array.from({ length: 50 }, (_, index) => index + 1),
     );
+    expect(drains()).toBe(0);
   });
 });
 

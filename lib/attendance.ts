@@ -18,6 +18,8 @@ export class Attendance {
   #present = 0;
   #timer: NodeJS.Timeout | undefined;
   #ended = false;
+  /** How often somebody has come. */
+  #visits = 0;
 
   constructor(options: AttendanceOptions) {
     this.#options = options;
@@ -31,6 +33,7 @@ export class Attendance {
   /** Somebody is there, until the returned function is called, which must be once. */
   enter(): (reason: StopReason) => void {
     this.#present += 1;
+    this.#visits += 1;
     clearTimeout(this.#timer);
     return (reason) => {
       this.#present -= 1;
@@ -63,8 +66,10 @@ export class Attendance {
   async #look(grace: number, reason: StopReason, since: number): Promise<void> {
     const { isAttended, onAbandoned } = this.#options;
     // A store that does not answer knows of nobody.
+    const visits = this.#visits;
     const attended = await isAttended().catch(() => false);
-    if (this.#ended || this.#present > 0) return;
+    // Whoever has come meanwhile has a clock of their own once they leave.
+    if (this.#ended || this.#visits !== visits) return;
     const now = performance.now();
     if (attended) this.#wait(grace, reason, now);
     else if (now - since >= grace - 1) onAbandoned(reason);

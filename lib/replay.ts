@@ -34,23 +34,43 @@ export interface ReplayOptions {
  * @throws ClaudeStreamError `invalid_request` when the run has had no such frame yet
  */
 export function replay(options: ReplayOptions): Readable {
-  const { after, local, highWaterMark, signal } = options;
+  const { after, local, highWaterMark } = options;
   const rest = local && readerOf(local, highWaterMark, after);
   if (rest?.next === after + 1) return rest;
-  const leaving = new AbortController();
-  const leave = () => leaving.abort();
-  signal.addEventListener('abort', leave);
-  const source = Readable.from(framesOf(options, rest, leaving.signal), {
-    objectMode: false,
-    encoding: 'utf8',
-    highWaterMark,
-  });
-  if (signal.aborted) leave();
-  return source.once('close', () => {
-    signal.removeEventListener('abort', leave);
-    leave();
-    rest?.destroy();
-  });
+  return new Replay(options, rest);
+}
+
+/** Not `Readable.from`, which waits for what is under way before it lets go of anything. */
+class Replay extends Readable {
+  readonly #frames: AsyncGenerator<string>;
+  readonly #rest: FrameReader | undefined;
+  readonly #closing: AbortSignal;
+  readonly #leaving = new AbortController();
+
+  constructor(options: ReplayOptions, rest: FrameReader | undefined) {
+    super({ encoding: 'utf8', highWaterMark: options.highWaterMark });
+    this.#rest = rest;
+    this.#closing = options.signal;
+    this.#frames = framesOf(options, rest, this.#leaving.signal);
+    this.#closing.addEventListener('abort', this.#leave);
+    if (this.#closing.aborted) this.#leave();
+  }
+
+  override _read(): void {
+    this.#frames.next().then(
+      ({ value, done }) => this.push(done ? null : value, 'utf8'),
+      (error) => this.destroy(error),
+    );
+  }
+
+  override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
+    this.#closing.removeEventListener('abort', this.#leave);
+    this.#leave();
+    this.#rest?.destroy();
+    callback(error);
+  }
+
+  readonly #leave = (): void => this.#leaving.abort();
 }
 
 function readerOf(run: Run, highWaterMark: number, after: number): FrameReader {
@@ -74,10 +94,12 @@ async function* framesOf(
   /** The first frame that comes from the run itself. */
   const border = rest?.next ?? Number.POSITIVE_INFINITY;
   let next = options.after + 1;
+  let cannotWriteSince: number | undefined;
   while (next < border) {
     const page = await readPatiently(options, next - 1, signal);
     if (signal.aborted) return;
-    if (page === undefined) {
+    const hasWaited = cannotWriteSince && performance.now() - cannotWriteSince > PATIENCE;
+    if (page === undefined || hasWaited) {
       yield notice(format, { kind: 'unavailable', failure: failureOf('store_unavailable') }).text;
       return;
     }
@@ -93,9 +115,10 @@ async function* framesOf(
       const frames = page.frames.slice(0, border - next);
       next += frames.length;
       if (frames.length > 0) yield frames.join('');
-    } else if (page.kind === 'lost') {
+    } else if (page.kind === 'lost' && rest === undefined) {
       // Whoever is first writes it, and everybody reads it from there, with the same ids.
-      await conclude(options, Math.max(page.last, next - 1) + 1, signal);
+      const isWritten = await conclude(options, Math.max(page.last, next - 1) + 1, signal);
+      if (!isWritten) cannotWriteSince ??= performance.now();
     } else {
       if (page.kind === 'gone' && rest === undefined) yield lost(options, next).join('');
       if (rest === undefined) return;
@@ -107,7 +130,6 @@ async function* framesOf(
 /** The number of the first frame that there still is. */
 function firstOf(page: RunPage, next: number, border: number): number {
   if (page.kind === 'frames') return page.first;
-  if (page.kind === 'lost') return next;
   // The store has no more of it; what the run itself holds is left.
   if (border !== Number.POSITIVE_INFINITY) return border;
   return page.kind === 'ended' ? page.last + 1 : next;
@@ -133,14 +155,21 @@ async function readPatiently(
   return undefined;
 }
 
-async function conclude(options: ReplayOptions, first: number, signal: AbortSignal): Promise<void> {
+/** Settles with whether the store could be written, by whomever. */
+async function conclude(
+  options: ReplayOptions,
+  first: number,
+  signal: AbortSignal,
+): Promise<boolean> {
   const { runs, runId } = options;
   const end = { runId, status: 'crashed', ...failureOf('owner_lost') };
   try {
     await runs.conclude(runId, first, lost(options, first), JSON.stringify(end));
+    return true;
   } catch (error) {
     debug('%s could not be concluded: %o', runId, error);
     await delay(PAUSE, undefined, { signal, ref: false }).catch(() => undefined);
+    return false;
   }
 }
 

@@ -37,6 +37,7 @@ export class MemoryRuns implements RunStore {
       ttl,
       // A timer for each, which does not keep the process alive: nothing may stay until somebody looks.
       ttlAutopurge: true,
+      ttlResolution: 0,
       noUpdateTTL: true,
       dispose: (run, runId, reason) => {
         if (reason === 'expire' || reason === 'evict') this.#expired.set(runId, run.record);

@@ -79,17 +79,29 @@ export class RedisRuns implements RunStore {
   }
 
   async read(runId: string, after: number, follow?: AbortSignal): Promise<RunPage> {
-    const range = ['XRANGE', this.#key('frames', runId), `(${after}-0`, '+', 'COUNT', `${PAGE}`];
-    const [command = '', ...args] = range;
-    const found = rangeEntries(await this.#connection.send(command, ...args));
-    if (found.length > 0) return pageOf(found);
-    if (follow === undefined) {
-      const kept = await this.find(runId);
-      if (kept === undefined || kept.state === 'expired') return { kind: 'gone' };
-      const { last, end } = kept;
-      return end === undefined ? { kind: 'nothing' } : { kind: 'ended', last, end };
-    }
-    return this.#follow(runId, after, follow);
+    const page = await this.#page(runId, after);
+    if (page) return page;
+    if (follow) return this.#follow(runId, after, follow);
+    const kept = await this.find(runId);
+    if (kept === undefined || kept.state === 'expired') return { kind: 'gone' };
+    return kept.end === undefined
+      ? { kind: 'nothing' }
+      : this.#end(runId, after, kept.last, kept.end);
+  }
+
+  async #page(runId: string, after: number): Promise<RunPage | undefined> {
+    const found = rangeEntries(
+      await this.#connection.send(
+        'XRANGE',
+        ...[this.#key('frames', runId), `(${after}-0`, '+', 'COUNT', String(PAGE)],
+      ),
+    );
+    return found.length > 0 ? pageOf(found) : undefined;
+  }
+
+  /** The run has ended since it was looked at, and before that it may have had more frames. */
+  async #end(runId: string, after: number, last: number, end: string): Promise<RunPage> {
+    return (await this.#page(runId, after)) ?? { kind: 'ended', last, end };
   }
 
   async #follow(runId: string, after: number, signal: AbortSignal): Promise<RunPage> {
@@ -99,7 +111,7 @@ export class RedisRuns implements RunStore {
       const entries = await this.#waiter.entries(this.#key('frames', runId), after, signal);
       if (entries.length > 0) return pageOf(entries);
       const { kept, hasOwner } = await this.#look(runId);
-      if (kept?.end !== undefined) return { kind: 'ended', last: kept.last, end: kept.end };
+      if (kept?.end !== undefined) return this.#end(runId, after, kept.last, kept.end);
       if (hasOwner) {
         missingSince = undefined;
         continue;

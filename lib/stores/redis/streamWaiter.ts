@@ -36,8 +36,8 @@ export class StreamWaiter {
   #inboxId = '0';
   #listeners = 0;
   #working = false;
-  /** The streams that the command under way waits on. */
-  #waitingOn: ReadonlySet<string> | undefined;
+  /** The streams that the command under way waits on, and after which number. */
+  #waitingOn: ReadonlyMap<string, number> | undefined;
 
   /**
    * @param longestWait in ms
@@ -104,7 +104,10 @@ export class StreamWaiter {
     const waiters = this.#waiters.get(key) ?? new Set();
     this.#waiters.set(key, waiters.add(waiter));
     if (!this.#working) this.#work();
-    else if (this.#waitingOn && !this.#waitingOn.has(key)) {
+    else if (
+      this.#waitingOn &&
+      !(waiter.after >= (this.#waitingOn.get(key) ?? Number.POSITIVE_INFINITY))
+    ) {
       // Once for each wait, however many come.
       this.#waitingOn = undefined;
       this.#wake().catch((error) => debug('the inbox could not be written: %o', error));
@@ -133,7 +136,7 @@ export class StreamWaiter {
   async #loop(): Promise<void> {
     while (this.#isNeeded) {
       try {
-        this.#serve(await this.#read());
+        await this.#readOnce();
         await delay(PAUSE, undefined, { ref: false });
       } catch (error) {
         debug('waiting failed: %o', error);
@@ -146,25 +149,27 @@ export class StreamWaiter {
     }
   }
 
-  async #read(): Promise<Map<string, StreamEntry[]>> {
-    const keys = [...this.#waiters.keys()];
-    const ids = keys.map((key) => {
-      const afters = [...(this.#waiters.get(key) ?? [])].map(({ after }) => after);
-      return `${Math.min(...afters)}-0`;
-    });
-    this.#waitingOn = new Set(keys);
+  async #readOnce(): Promise<void> {
+    const afters = new Map(
+      [...this.#waiters].map(([key, waiters]) => [
+        key,
+        Math.min(...[...waiters].map(({ after }) => after)),
+      ]),
+    );
+    this.#waitingOn = afters;
     const ms = this.#longestWait;
     const reply = await this.#connection.sendBlocking(
       ms,
       'XREAD',
       ...['COUNT', String(COUNT), 'BLOCK', String(ms)],
-      ...['STREAMS', this.#inbox, ...keys, this.#inboxId, ...ids],
+      ...['STREAMS', this.#inbox, ...afters.keys()],
+      ...[this.#inboxId, ...[...afters.values()].map((after) => `${after}-0`)],
     );
     this.#waitingOn = undefined;
-    return readEntries(reply);
+    this.#serve(readEntries(reply), afters);
   }
 
-  #serve(replies: Map<string, StreamEntry[]>): void {
+  #serve(replies: Map<string, StreamEntry[]>, afters: ReadonlyMap<string, number>): void {
     for (const entry of replies.get(this.#inbox) ?? []) {
       this.#inboxId = entry.id;
       this.#onInbox(entry);
@@ -172,6 +177,8 @@ export class StreamWaiter {
     replies.delete(this.#inbox);
     for (const [key, entries] of replies) {
       for (const waiter of [...(this.#waiters.get(key) ?? [])]) {
+        // One that has come meanwhile and is further behind would miss what lies between.
+        if (waiter.after < (afters.get(key) ?? 0)) continue;
         const isNew = ({ number, id }: StreamEntry) =>
           number > waiter.after || (number === waiter.after && !id.endsWith('-0'));
         const found = entries.filter(isNew);
