@@ -29,7 +29,7 @@ export class MemoryRuns implements RunStore {
   readonly #expired = new LRUCache<string, RunRecord>({ max: MOST_EXPIRED });
 
   constructor({ ttl, maxRuns, maxBytes, maxRunBytes }: MemoryRunsOptions) {
-    this.#maxRunBytes = maxRunBytes;
+    this.#maxRunBytes = Math.min(maxRunBytes, maxBytes - RUN_COST);
     this.#ended = new LRUCache({
       max: maxRuns,
       maxSize: maxBytes,
@@ -115,7 +115,8 @@ export class MemoryRuns implements RunStore {
 
   #find(runId: string): MemoryRun | undefined {
     // Looking at a run does not make it younger.
-    return this.#running.get(runId) ?? this.#ended.peek(runId);
+    // One whose time is up is there until its timer has removed it, and is known as expired then.
+    return this.#running.get(runId) ?? this.#ended.peek(runId, { allowStale: true });
   }
 
   #keep(run: MemoryRun): void {

@@ -195,7 +195,7 @@ export class RedisRuns implements RunStore {
       String(first),
       String(window?.firstToKeep(first, frames) ?? 0),
       String(end === '' ? this.#liveTtl : this.#options.ttl),
-      this.#instance,
+      window ? this.#instance : 'reader',
       end,
       window ? '0' : '1',
       ...frames,

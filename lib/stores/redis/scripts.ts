@@ -6,7 +6,7 @@
 /**
  * Writes frames, and the end if there is one, unless they are there.
  *
- * KEYS: frames, owner. ARGV: number of the first, number of the first to be kept, ttl in ms, instance, end or '', '1' to
+ * KEYS: frames, owner. ARGV: number of the first, number of the first to be kept, ttl in ms, by whom, end or '', '1' to
  * conclude the run of an owner that is gone, then the frames. Returns 1 when they are there, 0 when somebody else has
  * ended the run.
  */
@@ -47,6 +47,7 @@ redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 redis.call('SET', KEYS[2], ARGV[3], 'PX', ARGV[4])
 redis.call('PEXPIRE', KEYS[3], ARGV[5])
 redis.call('ZADD', KEYS[4], ARGV[6], ARGV[7])
+redis.call('ZREMRANGEBYSCORE', KEYS[4], '-inf', string.format('%.0f', ARGV[6] - ARGV[4]))
 return 1`;
 
 /** KEYS: record, frames, owner. Returns the record, the id of the last entry, the end and whether there is an owner. */
