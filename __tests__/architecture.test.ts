@@ -12,7 +12,7 @@ const order = [
   ['authorization', 'serveChat', 'serveCancel'],
   ['serveReplay'],
   ['findRun'],
-  ['service', 'readRequest', 'hooks', 'sendJson'],
+  ['service', 'readRequest', 'hooks', 'sendJson', 'watchClient'],
   ['options'],
   ['conversations/', 'models', 'runs', 'replay'],
   ['liveRun'],
@@ -195,6 +195,7 @@ test('what is below the chat knows no request and no response of Express', () =>
     'serveCancel',
     'serveChat',
     'serveReplay',
+    'watchClient',
   ];
   expect([...new Set(users)].filter((name) => !known.includes(name))).toEqual([]);
 });

@@ -1,3 +1,4 @@
+import createDebug from 'debug';
 import type { NextFunction, Request, RequestHandler, Response } from 'express';
 import { type ClaudeStreamOptions, readOptions } from './options.js';
 import { serveCancel } from './serveCancel.js';
@@ -5,6 +6,8 @@ import { serveChat } from './serveChat.js';
 import { positionOf, serveReplay } from './serveReplay.js';
 import { type CloseOptions, Service } from './service.js';
 import type { RunRecord } from './stores/store.js';
+
+const debug = createDebug('claude-stream:store');
 
 /** A run that is going on. */
 export interface RunInfo extends RunRecord {
@@ -75,8 +78,12 @@ async function runningRuns({ runs, settings }: Service): Promise<RunInfo[]> {
     clients: attendance.present,
     events: run.lastFrame,
   }));
-  const kept = (await settings.runs?.list()) ?? [];
-  const elsewhere = kept
+  // A store that fails must not hide the runs that are here.
+  const kept = await Promise.resolve(settings.runs?.list()).catch((error) => {
+    debug('the runs could not be listed: %o', error);
+    return [];
+  });
+  const elsewhere = (kept ?? [])
     .filter(({ record, state }) => state === 'running' && !runs.find(record.runId))
     .map(({ record, last }) => ({
       ...record,

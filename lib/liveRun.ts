@@ -53,6 +53,8 @@ export class LiveRun {
       },
       createEncoder,
     );
+    // Also of a run that could not be started, which has no outcome.
+    void this.run.closed.then(() => this.attendance.end());
     void this.run.outcome.then((outcome) => {
       this.attendance.end();
       this.#recorder?.finish(this.run.lastFrame, JSON.stringify(summaryOf(outcome)));

@@ -118,8 +118,12 @@ export class Recorder {
     this.#frames = [];
     this.#bytes = 0;
     this.#drained();
-    this.#recording.release();
     this.#resolveDone();
+    try {
+      this.#recording.release();
+    } catch (error) {
+      debug('the store could not let go: %o', error);
+    }
   }
 
   #work(): void {

@@ -117,8 +117,13 @@ async function* framesOf(
       if (frames.length > 0) yield frames.join('');
     } else if (page.kind === 'lost' && rest === undefined) {
       // Whoever is first writes it, and everybody reads it from there, with the same ids.
-      const isWritten = await conclude(options, Math.max(page.last, next - 1) + 1, signal);
+      const isWritten = await conclude(options, page.last + 1, signal);
       if (!isWritten) cannotWriteSince ??= performance.now();
+      else if (next > page.last + 1) {
+        // A reader that says it was further than the run: its number must not become the run's.
+        yield lost(options, next).join('');
+        return;
+      }
     } else {
       if (page.kind === 'gone' && rest === undefined) yield lost(options, next).join('');
       if (rest === undefined) return;
@@ -161,20 +166,29 @@ async function conclude(
   first: number,
   signal: AbortSignal,
 ): Promise<boolean> {
-  const { runs, runId } = options;
-  const end = { runId, status: 'crashed', ...failureOf('owner_lost') };
   try {
-    await runs.conclude(runId, first, lost(options, first), JSON.stringify(end));
+    await concludeLost(options, first);
     return true;
   } catch (error) {
-    debug('%s could not be concluded: %o', runId, error);
+    debug('%s could not be concluded: %o', options.runId, error);
     await delay(PAUSE, undefined, { signal, ref: false }).catch(() => undefined);
     return false;
   }
 }
 
+/** Ends a run that nobody can end any more, unless somebody else has; settles with how it ended. */
+export async function concludeLost(
+  options: Pick<ReplayOptions, 'runs' | 'runId' | 'format'>,
+  first: number,
+): Promise<object> {
+  const { runs, runId } = options;
+  const end = { runId, status: 'crashed', ...failureOf('owner_lost') };
+  await runs.conclude(runId, first, lost(options, first), JSON.stringify(end));
+  return end;
+}
+
 /** The last frames of a run that nobody can end any more. */
-function lost({ format, runId }: ReplayOptions, first: number): string[] {
+function lost({ format, runId }: Pick<ReplayOptions, 'runId' | 'format'>, first: number): string[] {
   const frames: string[] = [];
   format.notice({ kind: 'lost', failure: failureOf('owner_lost'), runId }, (data, event) => {
     frames.push(encodeFrame(`${runId}:${first + frames.length}`, data, event));

@@ -1,8 +1,11 @@
 import type { Request, Response } from 'express';
 import { ClaudeStreamError } from './errors.js';
 import { findRun } from './findRun.js';
+import type { Format } from './formats/format.js';
 import type { LiveRun } from './liveRun.js';
+import type { Settings } from './options.js';
 import { summaryOf } from './outcome.js';
+import { concludeLost } from './replay.js';
 import { sendJson } from './sendJson.js';
 import { answerError, runIdOf } from './serveReplay.js';
 import type { Service } from './service.js';
@@ -29,7 +32,7 @@ export async function serveCancel(
     const { runId, local, kept } = await findRun(service, request, runIdOf(request));
     const body = local
       ? await stopHere(local)
-      : await stopElsewhere(settings.runs, runId, kept?.end, gone.signal);
+      : await stopElsewhere(settings, runId, kept?.end, gone.signal);
     response.setHeader('Claude-Run-Id', runId);
     const answer = body
       ? { status: 200, body }
@@ -46,19 +49,19 @@ async function stopHere({ run }: LiveRun): Promise<object | undefined> {
 }
 
 async function stopElsewhere(
-  runs: RunStore | undefined,
+  { runs, format }: Settings,
   runId: string,
   end: string | undefined,
   gone: AbortSignal,
 ): Promise<object | undefined> {
-  if (end !== undefined) return JSON.parse(end);
   if (runs === undefined) return undefined;
   const givingUp = new AbortController();
   const giveUp = () => givingUp.abort();
   gone.addEventListener('abort', giveUp);
   try {
-    await runs.cancel(runId);
-    return await within(LONGEST_STOP, endOf(runs, runId, givingUp.signal));
+    if (end !== undefined) return JSON.parse(end);
+    const stopped = runs.cancel(runId).then(() => endOf({ runs, runId, format }, givingUp.signal));
+    return await within(LONGEST_STOP, stopped);
   } catch (cause) {
     throw new ClaudeStreamError('store_unavailable', `The store failed: ${cause}`, { cause });
   } finally {
@@ -68,10 +71,10 @@ async function stopElsewhere(
 }
 
 async function endOf(
-  runs: RunStore,
-  runId: string,
+  run: { readonly runs: RunStore; readonly runId: string; readonly format: Format },
   signal: AbortSignal,
 ): Promise<object | undefined> {
+  const { runs, runId } = run;
   let after = (await runs.find(runId))?.last ?? 0;
   while (!signal.aborted) {
     const page = await runs.read(runId, after, signal).catch((error) => {
@@ -79,6 +82,8 @@ async function endOf(
       throw error;
     });
     if (page?.kind === 'ended') return JSON.parse(page.end);
+    // Nobody is left to stop it: it is over.
+    if (page?.kind === 'lost') return concludeLost(run, page.last + 1);
     if (page?.kind !== 'frames') return undefined;
     after = page.first + page.frames.length - 1;
   }

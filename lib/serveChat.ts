@@ -16,6 +16,7 @@ import { sendError, sendJson } from './sendJson.js';
 import { lastEventId, parsePosition, positionAt, serveReplay } from './serveReplay.js';
 import type { Service } from './service.js';
 import { sendEventStream } from './sse/eventStream.js';
+import { watchClient } from './watchClient.js';
 
 /**
  * One request from end to end: read it, run Claude, stream the answer, say how it ended.
@@ -94,44 +95,6 @@ export async function serveChat(
     }
     sendError(response, settings, error);
   }
-}
-
-interface Client {
-  readonly gone: boolean;
-  /** Whether it is to be said of it, when it goes, that it read nothing any more. */
-  stalled: boolean;
-  watchPipeline(): void;
-}
-
-/**
- * Tells when the client has left. A run that is over is not affected; one that is not must not go on for a response
- * that other middleware has ended, either.
- */
-function watchClient(
-  request: Request,
-  response: Response,
-  onLeave: (reason: 'stalled' | 'disconnected') => void,
-): Client {
-  const { socket } = request;
-  // The response to a pipelined request has no socket until its turn comes, and Node tells it of no 'close' before.
-  const abandon = () => {
-    if (response.socket !== null) return;
-    response.destroy();
-    response.emit('close');
-  };
-  const client = {
-    gone: response.destroyed || socket.destroyed,
-    stalled: false,
-    watchPipeline: () => {
-      if (response.socket === null) socket.once('close', abandon);
-    },
-  };
-  response.once('close', () => {
-    client.gone = true;
-    socket.off('close', abandon);
-    onLeave(client.stalled ? 'stalled' : 'disconnected');
-  });
-  return client;
 }
 
 /** The answer of a request that is not streamed, once it is complete. */

@@ -8,6 +8,7 @@ import { sendError } from './sendJson.js';
 import type { Service } from './service.js';
 import { sendEventStream } from './sse/eventStream.js';
 import type { Position } from './sse/frames.js';
+import { watchClient } from './watchClient.js';
 
 /** How long an EventSource waits before it comes back, in ms. */
 const RECONNECTION_TIME = 1_000;
@@ -32,11 +33,8 @@ export async function serveReplay(
   const { settings, runs } = service;
   const { runs: store, format, highWaterMark } = settings;
   let leave: ((reason: 'disconnected' | 'stalled') => void) | undefined;
-  let [gone, stalled] = [response.destroyed, false];
-  response.once('close', () => {
-    gone = true;
-    leave?.(stalled ? 'stalled' : 'disconnected');
-  });
+  const client = watchClient(request, response, (reason) => leave?.(reason));
+  client.watchPipeline();
   try {
     if (request.method === 'HEAD') {
       response.setHeader('Allow', 'GET');
@@ -48,7 +46,7 @@ export async function serveReplay(
     }
     const { runId, after } = position();
     const { local, kept } = await findRun(service, request, runId);
-    if (gone) return;
+    if (client.gone) return;
     response.setHeader('Claude-Run-Id', runId);
     // It may have ended here while the application was asked.
     const live = local ?? runs.find(runId);
@@ -74,7 +72,7 @@ export async function serveReplay(
     leave = live?.attendance.enter();
     const options = { ...settings, position: positionAt(runId, after) };
     sendEventStream(response, source, options, () => {
-      stalled = true;
+      client.stalled = true;
       channels.stall({ runId, request, stallTimeout: settings.stallTimeout });
     });
   } catch (error) {
@@ -113,13 +111,18 @@ export function positionOf(request: Request): StreamPosition {
     );
   }
   const { after = '0' } = request.query;
-  const [, number] = (typeof after === 'string' && /^(?:.*:)?(\d{1,15})$/.exec(after)) || [];
-  if (number === undefined) {
-    throw new ClaudeStreamError('invalid_request', '"after" must be the id of an event.', {
-      field: 'after',
-    });
+  const id = typeof after === 'string' && /^\d+$/.test(after) ? `${runId}:${after}` : String(after);
+  const position = parsePosition(id);
+  if (position?.runId !== runId) {
+    throw new ClaudeStreamError(
+      'invalid_request',
+      '"after" must be the id of an event of this run, or its number.',
+      {
+        field: 'after',
+      },
+    );
   }
-  return { runId, after: Number(number) };
+  return position;
 }
 
 /** @throws ClaudeStreamError `invalid_option` when the route names no run */

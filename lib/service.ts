@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { inquiryFor } from './claude/command.js';
 import { listModels } from './claude/listModels.js';
 import { Conversations } from './conversations/conversations.js';
@@ -27,6 +28,8 @@ export class Service {
   constructor(settings: Settings) {
     const { command, models, sessions } = settings;
     this.settings = settings;
+    // Every replay that follows the store listens to it.
+    setMaxListeners(0, this.#closing.signal);
     this.models =
       models === 'none'
         ? undefined

@@ -57,10 +57,15 @@ describe('what was waited for', () => {
       ],
     ],
   ])('comes as %s', (_shape, reply) => {
-    expect(readEntries(reply)).toEqual(expected);
+    expect(readEntries(reply, ['a', 'b'])).toEqual(expected);
   });
 
   test.each([[null], [undefined], [[]], [{}], [new Map()]])('may be nothing: %p', (reply) => {
-    expect(readEntries(reply)).toEqual(new Map());
+    expect(readEntries(reply, ['a'])).toEqual(new Map());
+  });
+
+  test('is found by the key that was asked for, when the client puts a prefix before it', () => {
+    const reply = { 'app:a': raw, 'app:b': other };
+    expect(readEntries(reply, ['a', 'b'])).toEqual(expected);
   });
 });

@@ -79,6 +79,8 @@ export class RedisRuns implements RunStore {
   }
 
   async read(runId: string, after: number, follow?: AbortSignal): Promise<RunPage> {
+    // Who always finds something attends it too.
+    if (follow) await this.#attend(runId);
     const page = await this.#page(runId, after);
     if (page) return page;
     if (follow) return this.#follow(runId, after, follow);
@@ -171,7 +173,7 @@ export class RedisRuns implements RunStore {
   }
 
   async isAttended(runId: string): Promise<boolean> {
-    return (await this.#connection.send('EXISTS', this.#key('attended', runId))) === 1;
+    return Number(await this.#connection.send('EXISTS', this.#key('attended', runId))) === 1;
   }
 
   conclude(runId: string, first: number, frames: readonly string[], end: string): Promise<boolean> {
@@ -200,7 +202,7 @@ export class RedisRuns implements RunStore {
       window ? '0' : '1',
       ...frames,
     );
-    return written === 1;
+    return Number(written) === 1;
   }
 
   /** Says that somebody follows the run, now and for a while. */
@@ -220,7 +222,8 @@ export class RedisRuns implements RunStore {
   }
 
   #beatFor(record: RunRecord): void {
-    const { runId, startedAt } = record;
+    const { runId } = record;
+    const now = Date.now();
     const { ttl, ownerTimeout } = this.#options;
     this.#connection
       .send(
@@ -231,7 +234,7 @@ export class RedisRuns implements RunStore {
         this.#index,
         ...[this.#instance, String(Math.ceil(ownerTimeout / 2))],
         ...[JSON.stringify(record), String(ttl + REMEMBERED_FOR), String(this.#liveTtl)],
-        ...[String(startedAt), runId],
+        ...[String(now), runId, String(now - this.#liveTtl - 2 * ownerTimeout)],
       )
       .catch((error) => debug('%s: no sign of life: %o', runId, error));
   }

@@ -62,8 +62,8 @@ export function redisStore(options: RedisStoreOptions): RunKeepingStore {
     throw new ClaudeStreamError('invalid_option', '"prefix" must be a string.');
   }
   const settings = settingsOf(rest);
-  const connection = new Connection(sendCommand, settings.commandTimeout);
-  const blocking = new Connection(sendBlockingCommand, settings.commandTimeout);
+  const connection = new Connection(sendCommand, settings.commandTimeout, 100);
+  const blocking = new Connection(sendBlockingCommand, settings.commandTimeout, 1);
   const sessionKey = (key: string) => `${prefix}session:${key}`;
   return {
     sessions: {

@@ -40,14 +40,14 @@ return 1`;
  * The owner is alive.
  *
  * KEYS: owner, record, frames, index. ARGV: instance, lease in ms, record, how long the record is kept in ms, ttl of the
- * frames in ms, score and member of the index.
+ * frames in ms, score and member of the index, the score below which the frames of a member have expired.
  */
 export const BEAT = `
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 redis.call('SET', KEYS[2], ARGV[3], 'PX', ARGV[4])
 redis.call('PEXPIRE', KEYS[3], ARGV[5])
 redis.call('ZADD', KEYS[4], ARGV[6], ARGV[7])
-redis.call('ZREMRANGEBYSCORE', KEYS[4], '-inf', string.format('%.0f', ARGV[6] - ARGV[4]))
+redis.call('ZREMRANGEBYSCORE', KEYS[4], '-inf', '(' .. ARGV[8])
 return 1`;
 
 /** KEYS: record, frames, owner. Returns the record, the id of the last entry, the end and whether there is an owner. */

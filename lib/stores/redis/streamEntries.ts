@@ -18,9 +18,17 @@ export function rangeEntries(reply: unknown): StreamEntry[] {
 /**
  * The reply to XREAD, by key. A client gives it as an object or a Map (RESP3, node-redis 6), as one flat list (RESP3,
  * ioredis 6), or as a list of pairs (RESP2).
+ *
+ * @param keys that were asked for: one that puts a prefix before every key (ioredis's `keyPrefix`) leaves it in the reply
  */
-export function readEntries(reply: unknown): Map<string, StreamEntry[]> {
-  return new Map(pairsOf(reply).map(([key, entries]) => [String(key), rangeEntries(entries)]));
+export function readEntries(reply: unknown, keys: readonly string[]): Map<string, StreamEntry[]> {
+  return new Map(
+    pairsOf(reply).map(([name, entries]) => {
+      const key =
+        keys.find((one) => one === name) ?? keys.find((one) => String(name).endsWith(one));
+      return [key ?? String(name), rangeEntries(entries)];
+    }),
+  );
 }
 
 function pairsOf(reply: unknown): (readonly [unknown, unknown])[] {

@@ -166,7 +166,7 @@ export class StreamWaiter {
       ...[this.#inboxId, ...[...afters.values()].map((after) => `${after}-0`)],
     );
     this.#waitingOn = undefined;
-    this.#serve(readEntries(reply), afters);
+    this.#serve(readEntries(reply, [this.#inbox, ...afters.keys()]), afters);
   }
 
   #serve(replies: Map<string, StreamEntry[]>, afters: ReadonlyMap<string, number>): void {
