@@ -1,6 +1,7 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { once } from 'node:events';
 import http from 'node:http';
+import { connect } from 'node:net';
 import express from 'express';
 import request from 'supertest';
 import { type ClaudeStreamOptions, memoryStore, type RunRecord } from '../lib';
@@ -674,3 +675,38 @@ describe('diagnostics channels', () => {
     ]);
   });
 });
+
+describe('two replays on one connection', () => {
+  it('leave nobody behind when it is cut', async () => {
+    const { server, runId, response, url } = await running('silent', { disconnectGrace: 100 });
+    const { port, pathname } = new URL(url);
+    const socket = connect(Number(port), '127.0.0.1');
+    const one = `GET ${pathname} HTTP/1.1\r\nHost: localhost\r\n\r\n`;
+    socket.on('error', () => undefined).write(one + one);
+    await once(socket, 'data');
+    await until(async () => (await server.handler.runs())[0]?.clients === 3);
+    socket.destroy();
+    response.destroy();
+    expect(await server.nextOutcome()).toMatchObject({ runId, reason: 'disconnected' });
+  });
+});
+
+describe('a run that could not be started', () => {
+  it('asks the store for nobody', async () => {
+    const store = memoryStore();
+    const isAttended = jest.spyOn(store.runs, 'isAttended');
+    const server = await start('silent', {
+      store,
+      command: '/nowhere/claude',
+      disconnectGrace: 50,
+    });
+    expect((await post(server.url, hi)).status).toBe(500);
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    expect(isAttended).not.toHaveBeenCalled();
+    expect(await server.handler.runs()).toEqual([]);
+  });
+});
+
+async function until(isSo: () => Promise<boolean>): Promise<void> {
+  while (!(await isSo())) await new Promise((resolve) => setTimeout(resolve, 5));
+}
