@@ -41,7 +41,7 @@ describe('without options', () => {
       models: 'none',
       taskModel: 'haiku',
       sessions: undefined,
-      runs: undefined,
+      runStore: undefined,
       onDisconnect: undefined,
       disconnectGrace: 300_000,
       authorize: undefined,

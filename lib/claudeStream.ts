@@ -79,7 +79,7 @@ async function runningRuns({ runs, settings }: Service): Promise<RunInfo[]> {
     events: run.lastFrame,
   }));
   // A store that fails must not hide the runs that are here.
-  const kept = await Promise.resolve(settings.runs?.list()).catch((error) => {
+  const kept = await Promise.resolve(settings.runStore?.list()).catch((error) => {
     debug('the runs could not be listed: %o', error);
     return [];
   });

@@ -3,7 +3,7 @@ import { ClaudeStreamError } from './errors.js';
 import { described } from './hooks.js';
 import type { LiveRun } from './liveRun.js';
 import type { Service } from './service.js';
-import { type KeptRun, StoreError } from './stores/store.js';
+import { type KeptRun, type RunStore, StoreError } from './stores/store.js';
 import { within } from './within.js';
 
 /** How long the store may take to say whether there is a run, in ms. */
@@ -29,7 +29,7 @@ export async function findRun(
   runId: string,
 ): Promise<FoundRun> {
   const local = runs.find(runId);
-  const kept = local ? undefined : await keptRun(settings.runs, runId);
+  const kept = local ? undefined : await keptRun(settings.runStore, runId);
   const record = local?.record ?? kept?.record;
   if (record === undefined) {
     throw new ClaudeStreamError('run_not_found', 'There is no such run, or it was long ago.');
@@ -47,10 +47,7 @@ export async function findRun(
   return { runId, local, kept };
 }
 
-async function keptRun(
-  runs: Service['settings']['runs'],
-  runId: string,
-): Promise<KeptRun | undefined> {
+async function keptRun(runs: RunStore | undefined, runId: string): Promise<KeptRun | undefined> {
   if (runs === undefined) return undefined;
   try {
     const found = runs.find(runId).then((kept) => ({ kept }));

@@ -162,7 +162,7 @@ export interface Settings {
   /** Where conversations are recognised, and the header in which a client names its own, in lower case. */
   readonly sessions: { readonly store: SessionStore; readonly header: string } | undefined;
   /** Where runs are kept for clients that come back; `undefined` where they cannot. */
-  readonly runs: RunStore | undefined;
+  readonly runStore: RunStore | undefined;
   /** `undefined` leaves it to whether a client can come back. */
   readonly onDisconnect: 'stop' | 'continue' | undefined;
   readonly disconnectGrace: number | false;
@@ -463,7 +463,7 @@ export function readRouterOptions(options: OpenAIRouterOptions = {}): RouterSett
   const format = 'openai';
   return {
     ...settingsOf({ ...options, format, sessions: options.sessions ?? 'auto' }, 'any'),
-    runs: undefined,
+    runStore: undefined,
     apiKey: options.apiKey,
     maxBodyBytes: options.maxBodyBytes ?? 50 * 2 ** 20,
   };
@@ -495,7 +495,7 @@ function settingsOf(options: ClaudeStreamOptions, anyModel: 'any' | 'none'): Set
             header: (options.sessionHeader ?? 'X-OpenWebUI-Chat-Id').toLowerCase(),
           }
         : undefined,
-    runs: options.store?.runs,
+    runStore: options.store?.runs,
     onDisconnect: options.onDisconnect,
     disconnectGrace: options.disconnectGrace ?? 300_000,
     authorize: options.authorize,

@@ -49,7 +49,7 @@ async function stopHere({ run }: LiveRun): Promise<object | undefined> {
 }
 
 async function stopElsewhere(
-  { runs, format }: Settings,
+  { runStore: runs, format }: Settings,
   runId: string,
   end: string | undefined,
   gone: AbortSignal,

@@ -71,7 +71,7 @@ export async function serveChat(
     if (client.gone) run.stop('disconnected');
     else response.setHeader('Claude-Run-Id', context.runId);
     if (source) {
-      const position = settings.runs && positionAt(context.runId, 0);
+      const position = settings.runStore && positionAt(context.runId, 0);
       sendEventStream(response, source, { ...settings, position }, () => {
         client.stalled = true;
         const { runId } = context;
@@ -129,7 +129,7 @@ function liveRun(
   hooks: Hooks,
   collected: Collected | undefined,
 ): LiveRun {
-  const { canUseTool, toolDisplay, exposeErrors, format, runs } = settings;
+  const { canUseTool, toolDisplay, exposeErrors, format, runStore } = settings;
   const { runId, request } = context;
   const startedAt = Date.now();
   const encoderContext: EncoderContext = {
@@ -142,6 +142,7 @@ function liveRun(
   };
   const options = {
     ...settings,
+    runs: runStore,
     grace: graceOf(settings, chat),
     onSpawn: (pid: number) => {
       channels.runStart({ runId, pid, request });
@@ -156,17 +157,17 @@ function liveRun(
   };
   return new LiveRun({ runId, startedAt, user: chat.user }, options, (emit) => {
     if (collected === undefined) return format.encoder(encoderContext, emit);
-    const kept = runs && format.encoder({ ...encoderContext, onAnswer: undefined }, emit);
+    const kept = runStore && format.encoder({ ...encoderContext, onAnswer: undefined }, emit);
     return collected.encoder(settings, encoderContext, kept);
   });
 }
 
 /** How long a run goes on without its client. One that is not streamed has never told the client its id. */
 function graceOf(
-  { onDisconnect, disconnectGrace, runs }: Settings,
+  { onDisconnect, disconnectGrace, runStore }: Settings,
   { stream }: ChatRequest,
 ): number | false {
-  const policy = onDisconnect ?? (runs && stream ? 'continue' : 'stop');
+  const policy = onDisconnect ?? (runStore && stream ? 'continue' : 'stop');
   return policy === 'continue' ? disconnectGrace : 0;
 }
 
@@ -240,7 +241,7 @@ async function serveReconnection(
   response: Response,
 ): Promise<void> {
   const position = parsePosition(lastEventId(request) ?? '');
-  if (service.settings.runs === undefined || position === undefined) response.status(204).end();
+  if (service.settings.runStore === undefined || position === undefined) response.status(204).end();
   else await serveReplay(service, request, response, () => position);
 }
 

@@ -31,7 +31,7 @@ export async function serveReplay(
   position: () => StreamPosition,
 ): Promise<void> {
   const { settings, runs } = service;
-  const { runs: store, format, highWaterMark } = settings;
+  const { runStore, format, highWaterMark } = settings;
   let leave: ((reason: 'disconnected' | 'stalled') => void) | undefined;
   const client = watchClient(request, response, (reason) => leave?.(reason));
   client.watchPipeline();
@@ -56,13 +56,13 @@ export async function serveReplay(
       response.status(204).end();
       return;
     }
-    if (store === undefined) {
+    if (runStore === undefined) {
       throw new ClaudeStreamError('run_not_found', 'There is no store: no run can be replayed.');
     }
     const source = replay({
       runId,
       after,
-      runs: store,
+      runs: runStore,
       local: live?.run,
       format,
       highWaterMark,
