@@ -30,7 +30,7 @@ export async function serveReplay(
   response: Response,
   position: () => StreamPosition,
 ): Promise<void> {
-  const { settings, runs } = service;
+  const { settings } = service;
   const { runStore, format, highWaterMark } = settings;
   let leave: ((reason: 'disconnected' | 'stalled') => void) | undefined;
   const client = watchClient(request, response, (reason) => leave?.(reason));
@@ -48,11 +48,9 @@ export async function serveReplay(
     const { local, kept } = await findRun(service, request, runId);
     if (client.gone) return;
     response.setHeader('Claude-Run-Id', runId);
-    // It may have ended here while the application was asked.
-    const live = local ?? runs.find(runId);
-    const last = live?.run.ended ? live.run.lastFrame : kept?.last;
-    const isOver = live?.run.ended ?? kept?.state === 'ended';
-    if (isOver && last !== undefined && after >= last) {
+    const isOver = local ? local.run.ended : kept?.state === 'ended';
+    const last = local ? local.run.lastFrame : (kept?.last ?? 0);
+    if (isOver && after >= last) {
       response.status(204).end();
       return;
     }
@@ -63,13 +61,13 @@ export async function serveReplay(
       runId,
       after,
       runs: runStore,
-      local: live?.run,
+      local: local?.run,
       format,
       highWaterMark,
       signal: service.closing,
     });
-    channels.replay({ runId, request, after, isLocal: live !== undefined });
-    leave = live?.attendance.enter();
+    channels.replay({ runId, request, after, isLocal: local !== undefined });
+    leave = local?.attendance.enter();
     const options = { ...settings, position: positionAt(runId, after) };
     sendEventStream(response, source, options, () => {
       client.stalled = true;

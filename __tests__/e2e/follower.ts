@@ -72,7 +72,7 @@ export class Follower {
 }
 
 function frameOf(block: string): SeenFrame[] {
-  if (/^: |^retry: \d+$/.test(block)) return [];
+  if (/^: |^retry: \d+\nid: .+:\d+$/.test(block)) return [];
   const [, event, id, data] = /^(?:event: (.+)\n)?(?:id: .+:(\d+)\n)?data: (.+)$/.exec(block) ?? [];
   if (data === undefined) throw new Error(`Not an event: ${block.slice(0, 200)}`);
   const number = id === undefined ? undefined : Number(id);
