@@ -56,21 +56,16 @@ test('there is a listener again for a process that comes later', async () => {
   }
 });
 
-const onLinux = process.platform === 'linux' ? test : test.skip;
+test('an exit leaves neither a process that ignores every signal nor what it has started', async () => {
+  const fixtures = await Promise.all([1, 2].map(() => startFixture('stubborn')));
+  const pids = (await Promise.all(fixtures.map(pidsOf))).flat();
+  strangers.push(...pids);
+  for (const fixture of fixtures) killAtExit(fixture, fixture.runId);
+  exit();
+  await Promise.all(pids.map(gone));
+});
 
-onLinux(
-  'an exit leaves neither a process that ignores every signal nor what it has started',
-  async () => {
-    const fixtures = await Promise.all([1, 2].map(() => startFixture('stubborn')));
-    const pids = (await Promise.all(fixtures.map(pidsOf))).flat();
-    strangers.push(...pids);
-    for (const fixture of fixtures) killAtExit(fixture, fixture.runId);
-    exit();
-    await Promise.all(pids.map(gone));
-  },
-);
-
-onLinux('an exit leaves no process that has left the family', async () => {
+test('an exit leaves no process that has left the family', async () => {
   const fixture = await startFixture('orphan');
   const [own, orphan] = await pidsOf(fixture);
   strangers.push(orphan);
