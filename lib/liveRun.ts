@@ -7,7 +7,7 @@ import { Run, type RunOptions } from './run.js';
 import type { RunRecord, RunStore } from './stores/store.js';
 
 export interface LiveRunOptions extends RunOptions {
-  /** Where the run is kept for those who come back; `undefined` for nowhere. */
+  /** Where the run is kept for those who come back; `undefined` when it is not. */
   readonly runs: RunStore | undefined;
   /** How long it goes on when nobody is there, in ms: 0 not at all, `false` until it ends. */
   readonly grace: number | false;

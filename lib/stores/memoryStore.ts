@@ -1,6 +1,6 @@
 import { LRUCache } from 'lru-cache';
-import { ClaudeStreamError } from '../errors.js';
 import { MemoryRuns } from './memoryRuns.js';
+import { type Limit, LONGEST_TIMER, readLimits } from './readLimits.js';
 import type { RunKeepingStore } from './store.js';
 
 export interface MemoryStoreOptions {
@@ -19,22 +19,13 @@ export interface MemoryStoreOptions {
   readonly maxSessionBytes?: number | undefined;
 }
 
-const defaults = {
-  ttl: 300_000,
-  maxRuns: 1_000,
-  maxBytes: 64 * 2 ** 20,
-  maxRunBytes: 8 * 2 ** 20,
-  maxSessionBytes: 32 * 2 ** 20,
-};
-
-/** What a limit must be at least, and in what. `ttl` is below the limit of Node's timers. */
-const limits: Record<keyof typeof defaults, readonly [unit: string, min: number, max: number]> = {
-  ttl: ['milliseconds', 1, 2 ** 31 - 1],
-  maxRuns: ['runs', 1, 1_000_000],
-  maxBytes: ['bytes', 1_024, 2 ** 40],
-  maxRunBytes: ['bytes', 1_024, 2 ** 30],
-  maxSessionBytes: ['bytes', 1_024, 2 ** 40],
-};
+const limits = {
+  ttl: [300_000, 'milliseconds', 1, LONGEST_TIMER],
+  maxRuns: [1_000, 'runs', 1, 1_000_000],
+  maxBytes: [64 * 2 ** 20, 'bytes', 1_024, 2 ** 40],
+  maxRunBytes: [8 * 2 ** 20, 'bytes', 1_024, 2 ** 30],
+  maxSessionBytes: [32 * 2 ** 20, 'bytes', 1_024, 2 ** 40],
+} satisfies Record<keyof MemoryStoreOptions, Limit>;
 
 /**
  * A store in the memory of this process: gone after a restart, and unknown to other instances.
@@ -42,7 +33,7 @@ const limits: Record<keyof typeof defaults, readonly [unit: string, min: number,
  * @throws ClaudeStreamError `invalid_option`
  */
 export function memoryStore(options: MemoryStoreOptions = {}): RunKeepingStore {
-  const settings = settingsOf(options);
+  const settings = readLimits('memoryStore', limits, options);
   const entries = new LRUCache<string, string>({
     maxSize: settings.maxSessionBytes,
     // Characters of ASCII, and about what the entry itself costs.
@@ -58,23 +49,4 @@ export function memoryStore(options: MemoryStoreOptions = {}): RunKeepingStore {
     },
     runs: new MemoryRuns(settings),
   };
-}
-
-function settingsOf(options: MemoryStoreOptions): typeof defaults {
-  const settings = { ...defaults };
-  for (const [name, value] of Object.entries(options)) {
-    if (!Object.hasOwn(limits, name)) {
-      throw new ClaudeStreamError('invalid_option', `memoryStore has no option "${name}".`);
-    }
-    if (value === undefined) continue;
-    const [unit, min, max] = limits[name as keyof typeof defaults];
-    if (!Number.isInteger(value) || value < min || value > max) {
-      throw new ClaudeStreamError(
-        'invalid_option',
-        `"${name}" must be a whole number of ${unit} from ${min} to ${max}.`,
-      );
-    }
-    settings[name as keyof typeof defaults] = value;
-  }
-  return settings;
 }

@@ -1,4 +1,5 @@
 import { ClaudeStreamError } from '../../errors.js';
+import { type Limit, LONGEST_TIMER, readLimits } from '../readLimits.js';
 import type { RunKeepingStore } from '../store.js';
 import { Connection, type SendCommand } from './connection.js';
 import { RedisRuns } from './redisRuns.js';
@@ -21,20 +22,12 @@ export interface RedisStoreOptions {
   readonly commandTimeout?: number | undefined;
 }
 
-const defaults = {
-  ttl: 300_000,
-  maxRunBytes: 8 * 2 ** 20,
-  ownerTimeout: 15_000,
-  commandTimeout: 5_000,
-};
-
-/** What a limit must be at least, and in what. Durations are below the limit of Node's timers. */
-const limits: Record<keyof typeof defaults, readonly [unit: string, min: number, max: number]> = {
-  ttl: ['milliseconds', 1, 2 ** 31 - 1],
-  maxRunBytes: ['bytes', 1_024, 2 ** 30],
-  ownerTimeout: ['milliseconds', 800, 2 ** 31 - 1],
-  commandTimeout: ['milliseconds', 1, 2 ** 31 - 1],
-};
+const limits = {
+  ttl: [300_000, 'milliseconds', 1, LONGEST_TIMER],
+  maxRunBytes: [8 * 2 ** 20, 'bytes', 1_024, 2 ** 30],
+  ownerTimeout: [15_000, 'milliseconds', 800, LONGEST_TIMER],
+  commandTimeout: [5_000, 'milliseconds', 1, LONGEST_TIMER],
+} satisfies Record<string, Limit>;
 
 /**
  * A store in Redis 6.2 or later, which several instances share: a run is followed, replayed and cancelled through any
@@ -61,7 +54,7 @@ export function redisStore(options: RedisStoreOptions): RunKeepingStore {
   if (typeof prefix !== 'string') {
     throw new ClaudeStreamError('invalid_option', '"prefix" must be a string.');
   }
-  const settings = settingsOf(rest);
+  const settings = readLimits('redisStore', limits, rest);
   const connection = new Connection(sendCommand, settings.commandTimeout, 100);
   const blocking = new Connection(sendBlockingCommand, settings.commandTimeout, 1);
   const sessionKey = (key: string) => `${prefix}session:${key}`;
@@ -78,24 +71,4 @@ export function redisStore(options: RedisStoreOptions): RunKeepingStore {
     },
     runs: new RedisRuns(connection, blocking, { ...settings, prefix }),
   };
-}
-
-function settingsOf(options: Partial<Record<string, unknown>>): typeof defaults {
-  const settings = { ...defaults };
-  for (const [name, value] of Object.entries(options)) {
-    if (!Object.hasOwn(limits, name)) {
-      throw new ClaudeStreamError('invalid_option', `redisStore has no option "${name}".`);
-    }
-    if (value === undefined) continue;
-    const [unit, min, max] = limits[name as keyof typeof defaults];
-    const isWhole = typeof value === 'number' && Number.isInteger(value);
-    if (!isWhole || value < min || value > max) {
-      throw new ClaudeStreamError(
-        'invalid_option',
-        `"${name}" must be a whole number of ${unit} from ${min} to ${max}.`,
-      );
-    }
-    settings[name as keyof typeof defaults] = value;
-  }
-  return settings;
 }
