@@ -1,5 +1,6 @@
 import { setTimeout as delay, setImmediate } from 'node:timers/promises';
 import type { Recording, RunPage, RunStore } from '../../lib/stores/store';
+import { randomFrom } from '../formats/support';
 
 /** What happened in a number of cases: a check to which nothing happens finds nothing. */
 export interface Tally {
@@ -48,7 +49,7 @@ export async function runModel(options: ModelOptions): Promise<Tally> {
 }
 
 async function runCase(seed: number, options: ModelOptions, tally: Tally): Promise<void> {
-  const random = mulberry32(seed);
+  const random = randomFrom(seed);
   const runId = `run-${seed}`;
   const run = new WrittenRun(runId);
   const recording = options.owner.record({ runId, startedAt: seed, user: undefined }, () => {});
@@ -58,7 +59,7 @@ async function runCase(seed: number, options: ModelOptions, tally: Tally): Promi
     const parts = [
       writeAll(recording, run, random, options.repeats),
       ...Array.from({ length: 1 + below(random, 3) }, () =>
-        readAll(run, mulberry32(below(random, 2 ** 32)), options, tally),
+        readAll(run, randomFrom(below(random, 2 ** 32)), options, tally),
       ),
     ];
     for (const result of await Promise.allSettled(parts)) {
@@ -218,16 +219,6 @@ async function pause(random: () => number): Promise<void> {
 /** A whole number from 0 that is below another. */
 function below(random: () => number, limit: number): number {
   return Math.floor(random() * limit);
-}
-
-function mulberry32(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
 }
 
 export const seeds = (count: number) => Array.from({ length: count }, (_, index) => index + 1);
