@@ -4,10 +4,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type CommandOptions, commandFor, type Turn } from '../lib/claude/command';
 import type { ClaudeMessage } from '../lib/claude/messages';
+import { startProcess } from '../lib/claude/process';
 import type { DeadlineOptions } from '../lib/deadlines';
 import { ClaudeStreamError } from '../lib/errors';
 import type { Outcome } from '../lib/outcome';
-import { createRunId, Run, type RunOptions } from '../lib/run';
+import { createRunId, type Launch, Run, type RunOptions } from '../lib/run';
 import {
   allGone,
   type ChatServer,
@@ -349,7 +350,8 @@ interface WatchedRun {
   readonly heard: ClaudeMessage[];
   /** What the fixture `conversation` was started with. */
   readonly starts: () => { pid: number; args: string[]; content?: string }[];
-  readonly command: (turn?: Partial<Turn>) => ReturnType<typeof commandFor>;
+  /** Starts the fixture for a turn; `instead` names another one. */
+  readonly launch: (turn?: Partial<Turn>, instead?: CommandOptions) => Launch;
 }
 
 describe('a run by itself', () => {
@@ -400,6 +402,18 @@ describe('a run by itself', () => {
     );
     const env = { ...options.env, LOG: log };
     const own = { command: fixture(name), ...options, env };
+    const launch =
+      (turn?: Partial<Turn>, instead: CommandOptions = {}): Launch =>
+      async () =>
+        startProcess(
+          commandFor(
+            { ...own, ...instead },
+            { content: 'hi', ...turn },
+            run.id,
+            process.env,
+            asksPermission,
+          ),
+        );
     watched = {
       run,
       encoded,
@@ -411,8 +425,7 @@ describe('a run by itself', () => {
               .filter(Boolean)
               .map((line) => JSON.parse(line))
           : [],
-      command: (turn) =>
-        commandFor(own, { content: 'hi', ...turn }, run.id, process.env, asksPermission),
+      launch,
     };
     return watched;
   }
@@ -435,8 +448,8 @@ describe('a run by itself', () => {
 
     it('starts again with what the fallback says, and shows nothing of the first process', async () => {
       const one = watch('conversation', { env: { LOST: '1' } });
-      const fallback = jest.fn(() => one.command(told));
-      await one.run.start(one.command({ session, forkAt: 'm' }), fallback);
+      const fallback = jest.fn(one.launch(told));
+      await one.run.start(one.launch({ session, forkAt: 'm' }), fallback);
       const outcome = await ended(one);
       expect(outcome).toMatchObject({ status: 'success', result: 'fine', exitCode: 0, turns: 1 });
       expect(outcome.sessionId).not.toBe(session);
@@ -451,20 +464,20 @@ describe('a run by itself', () => {
 
     it('starts again when its process stays after it has said so', async () => {
       const one = watch('conversation', { env: { LOST: 'lingers' } }, { exitGrace: 100 });
-      await one.run.start(one.command({ session }), () => one.command(told));
+      await one.run.start(one.launch({ session }), one.launch(told));
       expect(await ended(one)).toMatchObject({ status: 'success', result: 'fine' });
     });
 
     it('fails when there is no fallback', async () => {
       const one = watch('conversation', { env: { LOST: '1' } });
-      await one.run.start(one.command({ session }));
+      await one.run.start(one.launch({ session }));
       expect(await ended(one)).toMatchObject({ status: 'error', code: 'session_not_found' });
     });
 
     it('starts again, too, when its process ends before it has said a word', async () => {
       const one = watch('stderr-only', {});
-      const fallback = jest.fn(() => ({ ...one.command(told), command: fixture('conversation') }));
-      await one.run.start(one.command({ session }), fallback);
+      const fallback = jest.fn(one.launch(told, { command: fixture('conversation') }));
+      await one.run.start(one.launch({ session }), fallback);
       expect(await ended(one)).toMatchObject({ status: 'success', result: 'fine', exitCode: 0 });
       expect(fallback).toHaveBeenCalledTimes(1);
       expect(one.starts().flatMap(({ content }) => content ?? [])).toEqual([told.content]);
@@ -473,32 +486,32 @@ describe('a run by itself', () => {
 
     it('has crashed when the second process ends before it has said a word, too', async () => {
       const one = watch('stderr-only', {});
-      const fallback = jest.fn(() => one.command(told));
-      await one.run.start(one.command({ session }), fallback);
+      const fallback = jest.fn(one.launch(told));
+      await one.run.start(one.launch({ session }), fallback);
       expect(await ended(one)).toMatchObject({ status: 'crashed', exitCode: 1 });
       expect(fallback).toHaveBeenCalledTimes(1);
     });
 
     it('has crashed when its process ends after its first words', async () => {
       const one = watch('half-answer', {});
-      const fallback = jest.fn(() => one.command(told));
-      await one.run.start(one.command({ session }), fallback);
+      const fallback = jest.fn(one.launch(told));
+      await one.run.start(one.launch({ session }), fallback);
       expect(await ended(one)).toMatchObject({ status: 'crashed' });
       expect(fallback).not.toHaveBeenCalled();
     });
 
     it('starts again only once', async () => {
       const one = watch('conversation', { env: { LOST: '1' } });
-      const fallback = jest.fn(() => one.command({ session }));
-      await one.run.start(one.command({ session }), fallback);
+      const fallback = jest.fn(one.launch({ session }));
+      await one.run.start(one.launch({ session }), fallback);
       expect(await ended(one)).toMatchObject({ status: 'error', code: 'session_not_found' });
       expect(fallback).toHaveBeenCalledTimes(1);
     });
 
     it('has no use for the fallback when the session is there', async () => {
       const one = watch('conversation', {});
-      const fallback = jest.fn(() => one.command(told));
-      await one.run.start(one.command({ session }), fallback);
+      const fallback = jest.fn(one.launch(told));
+      await one.run.start(one.launch({ session }), fallback);
       expect(await ended(one)).toMatchObject({ status: 'success', sessionId: session });
       expect(fallback).not.toHaveBeenCalled();
     });
@@ -506,16 +519,16 @@ describe('a run by itself', () => {
     it('is not the same as one that says so in the middle of a turn', async () => {
       const error = 'No conversation found with session ID: x';
       const RESULT = JSON.stringify({ is_error: true, errors: [error], result: '' });
-      const one = watch('odd', { env: { MESSAGES: '[]', RESULT } });
-      const fallback = jest.fn(() => one.command(told));
-      await one.run.start(one.command({ session }), fallback);
+      const one = watch('odd', { env: { MESSAGES: '[]', RESULT } }, { structured: true });
+      const fallback = jest.fn(one.launch(told));
+      await one.run.start(one.launch({ session }), fallback);
       expect(await ended(one)).toMatchObject({ status: 'error', code: 'session_not_found' });
       expect(fallback).not.toHaveBeenCalled();
     });
 
     it('fails with what the fallback throws', async () => {
       const one = watch('conversation', { env: { LOST: '1' } });
-      await one.run.start(one.command({ session }), () => {
+      await one.run.start(one.launch({ session }), () => {
         throw new ClaudeStreamError('prompt_too_large', 'The prompt is larger than 7 bytes.');
       });
       expect(await ended(one)).toMatchObject({
@@ -527,7 +540,7 @@ describe('a run by itself', () => {
 
     it('has crashed when the fallback throws anything else, which only the operator is told', async () => {
       const one = watch('conversation', { env: { LOST: '1' } });
-      await one.run.start(one.command({ session }), () => {
+      await one.run.start(one.launch({ session }), () => {
         throw new Error('no /secret/place');
       });
       expect(await ended(one)).toMatchObject({
@@ -539,10 +552,10 @@ describe('a run by itself', () => {
 
     it('fails when the second process cannot be started, without its path', async () => {
       const one = watch('conversation', { env: { LOST: '1' } });
-      await one.run.start(one.command({ session }), () => ({
-        ...one.command(told),
-        command: '/secret/place/claude',
-      }));
+      await one.run.start(
+        one.launch({ session }),
+        one.launch(told, { command: '/secret/place/claude' }),
+      );
       const outcome = await ended(one);
       expect(outcome).toMatchObject({ status: 'error', code: 'command_not_found' });
       expect(JSON.stringify(outcome)).not.toContain('/secret');
@@ -550,8 +563,8 @@ describe('a run by itself', () => {
 
     it('and that is stopped before the first process has gone starts none', async () => {
       const one = watch('conversation', { env: { LOST: 'lingers' } }, { exitGrace: 5_000 });
-      const fallback = jest.fn(() => one.command(told));
-      await one.run.start(one.command({ session }), fallback);
+      const fallback = jest.fn(one.launch(told));
+      await one.run.start(one.launch({ session }), fallback);
       await prompted(one, 1);
       one.run.stop('disconnected');
       expect(await ended(one)).toMatchObject({ status: 'interrupted', reason: 'disconnected' });
@@ -560,9 +573,9 @@ describe('a run by itself', () => {
 
     it('and that is stopped between the two leaves nothing alive', async () => {
       const one = watch('conversation', { env: { LOST: '1' } });
-      await one.run.start(one.command({ session }), () => {
+      await one.run.start(one.launch({ session }), () => {
         one.run.stop('disconnected');
-        return one.command({ content: 'slow' });
+        return one.launch({ content: 'slow' })();
       });
       expect(await ended(one)).toMatchObject({ status: 'interrupted', reason: 'disconnected' });
       expect(one.starts().filter(({ pid }) => isAlive(pid))).toEqual([]);
@@ -570,7 +583,7 @@ describe('a run by itself', () => {
 
     it('and that is stopped after it has started again leaves nothing alive', async () => {
       const one = watch('conversation', { env: { LOST: '1' } });
-      await one.run.start(one.command({ session }), () => one.command({ content: 'slow' }));
+      await one.run.start(one.launch({ session }), one.launch({ content: 'slow' }));
       await prompted(one, 2);
       one.run.stop('closed');
       expect(await ended(one)).toMatchObject({ status: 'interrupted', reason: 'closed' });
@@ -583,8 +596,8 @@ describe('a run by itself', () => {
       'and that is stopped after its process (LOST=%s) has gone, by %d ms, starts no other from then on',
       async (LOST, ms) => {
         const one = watch('conversation', { env: { LOST } }, { exitGrace: 50 });
-        const fallback = jest.fn(() => one.command({ content: 'slow' }));
-        await one.run.start(one.command({ session }), fallback);
+        const fallback = jest.fn(one.launch({ content: 'slow' }));
+        await one.run.start(one.launch({ session }), fallback);
         await prompted(one, 1);
         while (one.starts().some(({ pid }) => isAlive(pid)) && fallback.mock.calls.length === 0) {
           await new Promise((resolve) => setImmediate(resolve));
@@ -603,8 +616,8 @@ describe('a run by itself', () => {
         { env: { LOST: 'late' } },
         { deadlines: { ...deadlines, firstMessage: 900 } },
       );
-      const fallback = jest.fn(() => ({ ...one.command(told), command: fixture('mute') }));
-      await one.run.start(one.command({ session }), fallback);
+      const fallback = jest.fn(one.launch(told, { command: fixture('mute') }));
+      await one.run.start(one.launch({ session }), fallback);
       const outcome = await ended(one);
       expect(outcome).toMatchObject({ status: 'timeout', deadline: 'firstMessage' });
       expect(fallback).toHaveBeenCalledTimes(1);
@@ -617,7 +630,7 @@ describe('a run by itself', () => {
         { env: { LOST: '1' } },
         { deadlines: { ...deadlines, total: 700 } },
       );
-      await one.run.start(one.command({ session }), () => one.command({ content: 'slow' }));
+      await one.run.start(one.launch({ session }), one.launch({ content: 'slow' }));
       expect(await ended(one)).toMatchObject({ status: 'timeout', deadline: 'total' });
     });
   });
@@ -625,7 +638,7 @@ describe('a run by itself', () => {
   describe('that is set up', () => {
     it('has the answer for itself', async () => {
       const one = watch('echo-command', { systemPrompt: 'Be brief.' });
-      await one.run.start(one.command());
+      await one.run.start(one.launch());
       expect(await ended(one)).toMatchObject({ status: 'success' });
       for (const messages of [one.encoded, one.heard]) {
         expect(messages[0]).toMatchObject({ subtype: 'init' });
@@ -635,7 +648,7 @@ describe('a run by itself', () => {
 
     it('has crashed when the CLI refuses it, and only the operator is told why', async () => {
       const one = watch('refused-setup', {});
-      await one.run.start(one.command({ schema: { type: 'object' } }));
+      await one.run.start(one.launch({ schema: { type: 'object' } }));
       const { ...outcome } = await ended(one);
       expect(outcome).toMatchObject({
         status: 'crashed',
@@ -652,7 +665,7 @@ describe('a run by itself', () => {
         { systemPrompt: 'Be brief.' },
         { deadlines: { ...deadlines, firstMessage: 600, total: 2_000 } },
       );
-      await one.run.start(one.command());
+      await one.run.start(one.launch());
       expect(await one.run.outcome).toMatchObject({ deadline: 'firstMessage' });
     }, 15_000);
   });
@@ -662,14 +675,14 @@ describe('a run by itself', () => {
 
     it('has it as an object', async () => {
       const RESULT = JSON.stringify({ structured_output: { a: 1 } });
-      const one = watch('odd', { env: { MESSAGES: '[]', RESULT } });
-      await one.run.start(one.command({ schema }));
+      const one = watch('odd', { env: { MESSAGES: '[]', RESULT } }, { structured: true });
+      await one.run.start(one.launch({ schema }));
       expect(await ended(one)).toMatchObject({ status: 'success', structuredOutput: { a: 1 } });
     });
 
     it('fails when there is none, although the CLI is content', async () => {
-      const one = watch('odd', { env: { MESSAGES: '[]' } });
-      await one.run.start(one.command({ schema }));
+      const one = watch('odd', { env: { MESSAGES: '[]' } }, { structured: true });
+      await one.run.start(one.launch({ schema }));
       expect(await ended(one)).toMatchObject({ status: 'error', code: 'schema_not_met' });
     });
   });
@@ -688,7 +701,7 @@ describe('a run by itself', () => {
     it('gets its answer, and shows the question', async () => {
       const decidePermission = jest.fn(() => ({ behavior: 'allow' }));
       const one = watch('permission', { env }, { decidePermission }, true);
-      await one.run.start(one.command());
+      await one.run.start(one.launch());
       expect(await ended(one)).toMatchObject({ status: 'success' });
       expect(answered(one)).toEqual([
         {
@@ -710,7 +723,7 @@ describe('a run by itself', () => {
         { decidePermission, deadlines: { ...deadlines, idle: 300 } },
         true,
       );
-      await one.run.start(one.command());
+      await one.run.start(one.launch());
       expect(await ended(one)).toMatchObject({ status: 'success' });
     });
 
@@ -724,7 +737,7 @@ describe('a run by itself', () => {
         },
         true,
       );
-      await one.run.start(one.command());
+      await one.run.start(one.launch());
       expect(await ended(one)).toMatchObject({ status: 'success' });
       expect(answered(one)).toMatchObject([{ response: { behavior: 'deny' } }]);
     });
@@ -740,7 +753,7 @@ describe('a run by itself', () => {
         },
         true,
       );
-      await one.run.start(one.command());
+      await one.run.start(one.launch());
       expect(await ended(one)).toMatchObject({ status: 'success' });
       expect(answered(one)).toMatchObject([{ response: { behavior: 'deny' } }]);
       expect(failures).toEqual([new Error('oops')]);
@@ -760,7 +773,7 @@ describe('a run by itself', () => {
         },
         true,
       );
-      await one.run.start(one.command());
+      await one.run.start(one.launch());
       expect(await ended(one)).toMatchObject({ status: 'success' });
       expect(answered(one)).toMatchObject([{ request_id: 'ask-0' }]);
       expect(signals.map(({ aborted }) => aborted)).toEqual([true, true]);
@@ -782,7 +795,7 @@ describe('a run by itself', () => {
         },
         true,
       );
-      await one.run.start(one.command());
+      await one.run.start(one.launch());
       const signal = await question;
       one.run.stop('disconnected');
       expect(signal.aborted).toBe(true);
@@ -792,7 +805,7 @@ describe('a run by itself', () => {
 
   it('knows where its session can be forked: after the last message of the conversation itself', async () => {
     const one = watch('conversation', {});
-    await one.run.start(one.command());
+    await one.run.start(one.launch());
     const { lastMessageId } = await ended(one);
     const last = one.encoded.findLast(({ type }) => type === 'assistant');
     expect(lastMessageId).toBe(last?.uuid);
@@ -808,7 +821,7 @@ describe('a run by itself', () => {
     });
     const MESSAGES = JSON.stringify([said('own', null), said('of the subagent', 'toolu_1')]);
     const one = watch('odd', { env: { MESSAGES } });
-    await one.run.start(one.command());
+    await one.run.start(one.launch());
     expect((await ended(one)).lastMessageId).toBe('own');
   });
 });

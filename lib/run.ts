@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { setTimeout as delay, setImmediate as immediate } from 'node:timers/promises';
 import createDebug from 'debug';
 import { BackgroundTasks } from './claude/backgroundTasks.js';
-import { type Command, INITIALIZE_REQUEST } from './claude/command.js';
+import { INITIALIZE_REQUEST } from './claude/command.js';
 import { killAtExit } from './claude/killAtExit.js';
 import { type Line, readLines } from './claude/lines.js';
 import {
@@ -20,7 +20,7 @@ import {
   PermissionPrompts,
   type PermissionRequest,
 } from './claude/permissionPrompts.js';
-import { type ClaudeProcess, startProcess } from './claude/process.js';
+import type { ClaudeProcess } from './claude/process.js';
 import { shutdown } from './claude/shutdown.js';
 import { type DeadlineOptions, Deadlines } from './deadlines.js';
 import { ClaudeStreamError } from './errors.js';
@@ -51,11 +51,16 @@ const EOF_GRACE = 500;
  */
 const IDLE_GRACE = 250;
 
+/** Comes up with the process of a run: starts one, or takes one that waits. */
+export type Launch = () => Promise<ClaudeProcess>;
+
 export interface RunOptions {
   readonly deadlines: DeadlineOptions;
   /** ms that the process may take to exit after its answer is complete. */
   readonly exitGrace: number;
   readonly maxLineLength: number;
+  /** Whether the answer must meet a schema. */
+  readonly structured?: boolean | undefined;
   readonly maxLogBytes: number;
   /** How much is held for clients that come back, of what everybody has read. Default 0. */
   readonly keepLogBytes?: number | undefined;
@@ -107,14 +112,13 @@ export class Run {
   #ended = false;
   /** Whoever takes the frames has no room for more. */
   #heldBack = false;
-  /** Makes the process that is started when the first one cannot find its session. */
-  #fallback: (() => Command) | undefined;
+  /** Comes up with another process when the first one cannot find its session. */
+  #fallback: Launch | undefined;
   /** The process said that it cannot find its session, and nothing else: it is as if it had never been. */
   #lost = false;
   /** Whether a turn of the conversation has begun. */
   #begun = false;
   #permissions: PermissionPrompts | undefined;
-  #structured = false;
 
   /** Why the run was stopped, if it was; the first reason counts. */
   #stopped: Ending | undefined;
@@ -184,13 +188,13 @@ export class Run {
   /**
    * Starts the process. Settles as soon as it has been spawned, long before it speaks.
    *
-   * @param fallback makes the process that takes its place if it cannot find the session it was to go on from
+   * @param fallback comes up with the process that takes its place if it cannot find the session it was to go on from
    * @throws ClaudeStreamError `command_not_found`, `cwd_not_found` or `spawn_failed`
    */
-  async start(command: Command, fallback?: () => Command): Promise<void> {
+  async start(launch: Launch, fallback?: Launch): Promise<void> {
     this.#fallback = fallback;
     try {
-      await this.#spawn(command);
+      await this.#spawn(launch);
     } catch (error) {
       this.#resolveClosed();
       throw error;
@@ -201,13 +205,12 @@ export class Run {
     });
   }
 
-  async #spawn(command: Command): Promise<void> {
-    const process = await startProcess(command);
+  async #spawn(launch: Launch): Promise<void> {
+    const process = await launch();
     const { decidePermission, deadlines, onPermissionFailure } = this.#options;
-    killAtExit(process, this.id);
+    killAtExit(process);
     this.#process = process;
     this.#options.onSpawn?.(process.pid);
-    this.#structured = command.structured;
     this.#gone = new Promise((resolve) => {
       this.#resolveGone = resolve;
     });
@@ -238,7 +241,7 @@ export class Run {
   }
 
   #startShutdown(process: ClaudeProcess): void {
-    this.#shutdown ??= shutdown(process, this.id);
+    this.#shutdown ??= shutdown(process);
     void this.#shutdown.then(this.#resolveGone);
   }
 
@@ -294,7 +297,7 @@ export class Run {
   }
 
   /** What goes wrong now can only be told as the run's outcome: its clients have their headers. */
-  async #startAgain(lost: ClaudeProcess, fallback: () => Command): Promise<void> {
+  async #startAgain(lost: ClaudeProcess, fallback: Launch): Promise<void> {
     debug('%s: the session is lost, the conversation is told from its beginning', this.id);
     await this.#shutdown;
     this.#shutdown = undefined;
@@ -307,7 +310,7 @@ export class Run {
     this.#cancelNextStep();
     try {
       if (!this.#stopped) {
-        await this.#spawn(fallback());
+        await this.#spawn(fallback);
         return;
       }
     } catch (error) {
@@ -502,7 +505,7 @@ export class Run {
     // An interrupted turn has a result too: it says that it was interrupted, but not why.
     if (this.#stopped) return this.#stopped;
     if (this.#result && !this.#turnOpen) {
-      const ending = endingOf(this.#result, this.#apiError, this.#structured);
+      const ending = endingOf(this.#result, this.#apiError, this.#options.structured);
       // A subagent that never reported leaves the answer unfinished, whatever the last turn said.
       if (ending.status !== 'success' || this.#answered) return ending;
     }

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import type { Request, Response } from 'express';
 import { type Command, commandFor, type Turn } from './claude/command.js';
 import type { PermissionRequest } from './claude/permissionPrompts.js';
+import { startProcess } from './claude/process.js';
 import type { ConversationTurn } from './conversations/conversations.js';
 import { channels } from './diagnostics.js';
 import { ClaudeStreamError } from './errors.js';
@@ -61,8 +62,9 @@ export async function serveChat(
     leave = live.attendance.enter();
     const source = collected ? undefined : run.reader(settings.highWaterMark);
     await run.start(
-      command,
-      conversation?.continuation && (() => commandTo(settings, planned, undefined, context.runId)),
+      () => startProcess(command),
+      conversation?.continuation &&
+        (async () => startProcess(commandTo(settings, planned, undefined, context.runId))),
     );
     conversation?.begun();
     const ended = run.outcome.then(hooks.onEnd);
@@ -144,6 +146,7 @@ function liveRun(
     ...settings,
     runs: runStore,
     grace: graceOf(settings, chat),
+    structured: chat.turn.schema !== undefined,
     onSpawn: (pid: number) => {
       channels.runStart({ runId, pid, request });
       hooks.onStart(pid);

@@ -68,7 +68,6 @@ describe('the command', () => {
         CLAUDE_STREAM_RUN_ID: 'run-1',
       },
       stdin: '{"type":"user","message":{"role":"user","content":"hello"}}\n',
-      structured: false,
     });
   });
 
@@ -232,11 +231,6 @@ describe('the system prompt and the schema', () => {
       appendSystemPrompt: 'one\ntwo\r\nthree\u2028four',
     });
   });
-
-  test('make a structured answer only when there is a schema', () => {
-    expect(command({}, { schema: { type: 'object' } }).structured).toBe(true);
-    expect(command({ systemPrompt: 'A' }, { system: 'B' }).structured).toBe(false);
-  });
 });
 
 describe('an inquiry', () => {
@@ -256,7 +250,7 @@ describe('an inquiry', () => {
   const inquiry = inquiryFor(options, 'run-1', { SECRET: 'x', HOME: '/root' });
 
   test('is asked of the same CLI, in the same place, for the same account', () => {
-    expect(inquiry).toMatchObject({ command: '/opt/claude', cwd: '/srv', structured: false });
+    expect(inquiry).toMatchObject({ command: '/opt/claude', cwd: '/srv' });
     expect(inquiry.env).toMatchObject({ A: 'b', HOME: '/root', CLAUDE_STREAM_RUN_ID: 'run-1' });
     expect(inquiry.env).not.toHaveProperty('SECRET');
   });

@@ -18,8 +18,8 @@ async function startFamily(name: 'stubborn' | 'orphan'): Promise<[FixtureProcess
   return [fixture, other];
 }
 
-async function descendantPids({ pid, runId }: FixtureProcess): Promise<number[]> {
-  return (await descendantsOf(pid, runId)).map((one) => one.pid);
+async function descendantPids({ pid, id }: FixtureProcess): Promise<number[]> {
+  return (await descendantsOf(pid, id)).map((one) => one.pid);
 }
 
 const { platform } = process;
@@ -56,7 +56,7 @@ describe('the descendants of a process', () => {
 
   test('are found by the whole variable, not by its beginning', async () => {
     const [orphan] = await startFamily('orphan');
-    expect(await descendantsOf(orphan.pid, orphan.runId.slice(0, -1))).toEqual([]);
+    expect(await descendantsOf(orphan.pid, orphan.id.slice(0, -1))).toEqual([]);
   });
 
   test('are still found when the process itself is gone', async () => {
@@ -77,13 +77,13 @@ describe('the descendants of a process', () => {
 describe('killing processes', () => {
   test('ends them, whatever signals they ignore', async () => {
     const [stubborn, tool] = await startFamily('stubborn');
-    await killProcesses(await descendantsOf(stubborn.pid, stubborn.runId));
+    await killProcesses(await descendantsOf(stubborn.pid, stubborn.id));
     await gone(tool);
   });
 
   test('spares one that has only the pid of the one that was meant', async () => {
     const [stubborn, tool] = await startFamily('stubborn');
-    const [identity] = await descendantsOf(stubborn.pid, stubborn.runId);
+    const [identity] = await descendantsOf(stubborn.pid, stubborn.id);
     const kill = jest.spyOn(process, 'kill');
     await killProcesses([{ pid: tool, startTime: `${identity?.startTime}1` }]);
     expect(kill).not.toHaveBeenCalled();
@@ -91,7 +91,7 @@ describe('killing processes', () => {
 
   test('does not mind that one is gone', async () => {
     const [stubborn, tool] = await startFamily('stubborn');
-    const found = await descendantsOf(stubborn.pid, stubborn.runId);
+    const found = await descendantsOf(stubborn.pid, stubborn.id);
     killIfAlive(tool);
     await gone(tool);
     await killProcesses(found);
@@ -101,8 +101,8 @@ describe('killing processes', () => {
     const [one, toolOfOne] = await startFamily('stubborn');
     const [other, toolOfOther] = await startFamily('stubborn');
     const found = [
-      ...(await descendantsOf(one.pid, one.runId)),
-      ...(await descendantsOf(other.pid, other.runId)),
+      ...(await descendantsOf(one.pid, one.id)),
+      ...(await descendantsOf(other.pid, other.id)),
     ];
     const { kill } = process;
     jest.spyOn(process, 'kill').mockImplementation((pid, signal) => {
@@ -119,7 +119,7 @@ describe('without /proc', () => {
   test('ps tells the tree', async () => {
     const [stubborn, tool] = await startFamily('stubborn');
     setPlatform('darwin');
-    const found = await descendantsOf(stubborn.pid, stubborn.runId);
+    const found = await descendantsOf(stubborn.pid, stubborn.id);
     expect(found.map(({ pid }) => pid)).toEqual([tool]);
     const kill = jest.spyOn(process, 'kill');
     await killProcesses([{ pid: tool, startTime: 'Thu Jan  1 00:00:00 1970' }]);

@@ -9,8 +9,6 @@ import { type ClaudeProcess, startProcess } from '../../lib/claude/process';
 
 /** A fixture executable, started as a run starts the CLI. */
 export interface FixtureProcess extends ClaudeProcess {
-  readonly runId: string;
-  /** What all processes of the run carry in their environment. */
   /** Every line so far. */
   readonly lines: readonly Line[];
   /** The first message that fits; rejects when stdout ends without one. */
@@ -31,10 +29,9 @@ export async function startFixture(
   env: Record<string, string> = {},
   { read = true, ...options }: CommandOptions & { read?: boolean } = {},
 ): Promise<FixtureProcess> {
-  const runId = randomUUID();
   const command = { command: fixturePath(name), env, ...options };
   const process = await startProcess(
-    commandFor(command, { content: 'hello' }, runId, globalThis.process.env),
+    commandFor(command, { content: 'hello' }, randomUUID(), globalThis.process.env),
   );
   const lines: Line[] = [];
   const listeners = new Set<() => void>();
@@ -74,7 +71,6 @@ export async function startFixture(
       look();
     });
   const fixture = Object.assign(process, {
-    runId,
     lines,
     ended,
     message,

@@ -36,7 +36,7 @@ test('there is no listener while nothing runs, one for any number of processes, 
   expect(registered()).toEqual([]);
   const fixtures = await Promise.all([1, 2, 3].map(() => startFixture('mute')));
   for (const fixture of fixtures) {
-    killAtExit(fixture, fixture.runId);
+    killAtExit(fixture);
     expect(registered()).toHaveLength(1);
   }
   const last = fixtures.pop() as FixtureProcess;
@@ -49,7 +49,7 @@ test('there is no listener while nothing runs, one for any number of processes, 
 test('there is a listener again for a process that comes later', async () => {
   for (let time = 1; time <= 2; time++) {
     const fixture = await startFixture('mute');
-    killAtExit(fixture, fixture.runId);
+    killAtExit(fixture);
     expect(registered()).toHaveLength(1);
     await end(fixture);
     expect(registered()).toEqual([]);
@@ -60,7 +60,7 @@ test('an exit leaves neither a process that ignores every signal nor what it has
   const fixtures = await Promise.all([1, 2].map(() => startFixture('stubborn')));
   const pids = (await Promise.all(fixtures.map(pidsOf))).flat();
   strangers.push(...pids);
-  for (const fixture of fixtures) killAtExit(fixture, fixture.runId);
+  for (const fixture of fixtures) killAtExit(fixture);
   exit();
   await Promise.all(pids.map(gone));
 });
@@ -69,14 +69,14 @@ test('an exit leaves no process that has left the family', async () => {
   const fixture = await startFixture('orphan');
   const [own, orphan] = await pidsOf(fixture);
   strangers.push(orphan);
-  killAtExit(fixture, fixture.runId);
+  killAtExit(fixture);
   exit();
   await Promise.all([own, orphan].map(gone));
 });
 
 test('an exit leaves the processes of others alone', async () => {
   const [mine, other] = await Promise.all([startFixture('mute'), startFixture('mute')]);
-  killAtExit(mine, mine.runId);
+  killAtExit(mine);
   exit();
   await mine.exited;
   expect(isAlive(other.pid)).toBe(true);

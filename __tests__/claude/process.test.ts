@@ -24,7 +24,7 @@ describe('a process', () => {
     const echoed = JSON.parse(await fixture.firstText());
     expect(echoed).toMatchObject({
       cwd: folder,
-      env: { EXTRA: 'yes', CLAUDE_STREAM_RUN_ID: fixture.runId },
+      env: { EXTRA: 'yes', CLAUDE_STREAM_RUN_ID: fixture.id },
       message: { type: 'user', message: { role: 'user', content: 'hello' } },
     });
     expect(echoed.args).toContain('--input-format=stream-json');

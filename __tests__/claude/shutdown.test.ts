@@ -28,7 +28,7 @@ async function startFamily(name: 'stubborn' | 'orphan'): Promise<[FixtureProcess
 /** Shuts a fixture down and tells how long that took, in ms. */
 async function shutdownTime(fixture: FixtureProcess): Promise<number> {
   const started = performance.now();
-  await shutdown(fixture, fixture.runId);
+  await shutdown(fixture);
   return performance.now() - started;
 }
 
@@ -43,7 +43,7 @@ afterEach(async () => {
 test('an interrupt is enough for a process that listens: it ends its turn with a result', async () => {
   const silent = await startFixture('silent');
   await silent.message(({ subtype }) => subtype === 'init');
-  await shutdown(silent, silent.runId);
+  await shutdown(silent);
   expect(silent.exit).toEqual({ code: 1, signal: null });
   await silent.ended;
   expect(await silent.message(isResult)).toMatchObject({ terminal_reason: 'aborted_streaming' });
@@ -51,14 +51,14 @@ test('an interrupt is enough for a process that listens: it ends its turn with a
 
 test('closed stdin is enough for a process that waits for it', async () => {
   const mute = await startFixture('mute');
-  await shutdown(mute, mute.runId);
+  await shutdown(mute);
   expect(mute.exit).toEqual({ code: 0, signal: null });
 });
 
 test('SIGTERM ends a process that does not listen', async () => {
   const lingering = await startFixture('lingering');
   await lingering.message(isResult);
-  await shutdown(lingering, lingering.runId);
+  await shutdown(lingering);
   expect(lingering.exit).toEqual({ code: null, signal: 'SIGTERM' });
 });
 
@@ -88,7 +88,7 @@ test('SIGKILL ends a process that was stopped', async () => {
 test('a process that left the family is found and ended', async () => {
   const [orphan, sleeper] = await startFamily('orphan');
   expect(isAlive(sleeper)).toBe(true);
-  await shutdown(orphan, orphan.runId);
+  await shutdown(orphan);
   expect(isAlive(orphan.pid)).toBe(false);
   expect(isAlive(sleeper)).toBe(false);
 });
@@ -111,7 +111,7 @@ test('a process that is gone without a trace takes no time', async () => {
 
 test('two at once are harmless', async () => {
   const [stubborn, tool] = await startFamily('stubborn');
-  await Promise.all([shutdown(stubborn, stubborn.runId), shutdown(stubborn, stubborn.runId)]);
+  await Promise.all([shutdown(stubborn), shutdown(stubborn)]);
   expect(stubborn.exit?.signal).toBe('SIGKILL');
   expect(isAlive(tool)).toBe(false);
 });
@@ -119,7 +119,7 @@ test('two at once are harmless', async () => {
 test('the processes of another run live on', async () => {
   const mute = await startFixture('mute');
   const other = await startFixture('mute');
-  await shutdown(mute, mute.runId);
+  await shutdown(mute);
   other.closeStdin();
   expect(await other.exited).toEqual({ code: 0, signal: null });
 });
@@ -128,6 +128,6 @@ test('without a process table the process itself is still ended step by step', a
   const silent = await startFixture('silent');
   await silent.message(({ subtype }) => subtype === 'init');
   Object.defineProperty(process, 'platform', { value: 'darwin' });
-  await shutdown(silent, silent.runId);
+  await shutdown(silent);
   expect(silent.exit).toEqual({ code: 1, signal: null });
 });

@@ -84,8 +84,6 @@ export interface Command {
   readonly env: Readonly<Record<string, string>>;
   /** What is written to stdin first: whole lines. */
   readonly stdin: string;
-  /** Whether the answer must meet a schema. */
-  readonly structured: boolean;
 }
 
 /** The id of the control request that sets a process up; its answer bears the same. */
@@ -115,7 +113,6 @@ export function commandFor(
   return {
     ...processFor(options, flags, runId, serverEnvironment),
     stdin: `${initializeLine(options, turn)}${userMessageLine(turn.content, options)}`,
-    structured: turn.schema !== undefined,
   };
 }
 
@@ -135,7 +132,6 @@ export function inquiryFor(
       serverEnvironment,
     ),
     stdin: line(initializeRequest({})),
-    structured: false,
   };
 }
 

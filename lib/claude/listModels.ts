@@ -1,5 +1,5 @@
 import { ClaudeStreamError } from '../errors.js';
-import { type Command, INITIALIZE_REQUEST, RUN_ID_VARIABLE } from './command.js';
+import { type Command, INITIALIZE_REQUEST } from './command.js';
 import { killAtExit } from './killAtExit.js';
 import { readLines } from './lines.js';
 import { isControlResponse } from './messages.js';
@@ -32,7 +32,7 @@ const EXIT_GRACE = 1_000;
  */
 export async function listModels(inquiry: Command, signal: AbortSignal): Promise<ClaudeModel[]> {
   const process = await startProcess(inquiry);
-  killAtExit(process, inquiry.env[RUN_ID_VARIABLE] ?? '');
+  killAtExit(process);
   try {
     return await new Promise<ClaudeModel[]>((resolve, reject) => {
       const fail = (reason: string) => {
@@ -67,7 +67,7 @@ export async function listModels(inquiry: Command, signal: AbortSignal): Promise
   } finally {
     process.closeStdin();
     await exitWithin(process, EXIT_GRACE);
-    if (process.exit === undefined) await shutdown(process, inquiry.env[RUN_ID_VARIABLE] ?? '');
+    if (process.exit === undefined) await shutdown(process);
     process.release();
   }
 }

@@ -4,7 +4,7 @@ import { stat } from 'node:fs/promises';
 import type { Readable, Writable } from 'node:stream';
 import createDebug from 'debug';
 import { ClaudeStreamError } from '../errors.js';
-import type { Command } from './command.js';
+import { type Command, RUN_ID_VARIABLE } from './command.js';
 
 const debug = createDebug('claude-stream:process');
 
@@ -19,6 +19,8 @@ export interface Exit {
 /** A running CLI. Its stdin stays open until `closeStdin`: closing it early loses output. */
 export interface ClaudeProcess {
   readonly pid: number;
+  /** Stands in its environment (`RUN_ID_VARIABLE`) and in that of all that it starts: so its survivors are found. */
+  readonly id: string;
   readonly stdout: Readable;
   /** Settles at the process's exit; its stdout may hold more bytes then. Never rejects. */
   readonly exited: Promise<Exit>;
@@ -33,6 +35,11 @@ export interface ClaudeProcess {
   kill(signal: NodeJS.Signals): void;
   /** Lets go of the pipes, which a process that inherited them could keep open for ever. */
   release(): void;
+}
+
+interface Started extends Pick<ClaudeProcess, 'pid' | 'id' | 'stdout'> {
+  readonly stdin: Writable;
+  readonly stderr: Readable;
 }
 
 /**
@@ -58,15 +65,13 @@ export async function startProcess(command: Command): Promise<ClaudeProcess> {
   if (pid === undefined || stdin === null || stdout === null || stderr === null) {
     throw new ClaudeStreamError('spawn_failed', `${command.command} started without its pipes.`);
   }
-  return observe(child, pid, stdin, stdout, stderr, command.stdin);
+  const id = command.env[RUN_ID_VARIABLE] ?? '';
+  return observe(child, { pid, id, stdin, stdout, stderr }, command.stdin);
 }
 
 function observe(
   child: ChildProcess,
-  pid: number,
-  stdin: Writable,
-  stdout: Readable,
-  stderr: Readable,
+  { pid, id, stdin, stdout, stderr }: Started,
   firstLine: string,
 ): ClaudeProcess {
   let exit: Exit | undefined;
@@ -92,6 +97,7 @@ function observe(
 
   return {
     pid,
+    id,
     stdout,
     exited,
     get exit() {

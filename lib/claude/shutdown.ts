@@ -24,12 +24,12 @@ const SURVIVOR_PAUSE = 20;
  * SIGKILL. A Bash tool's processes outlive their CLI at SIGKILL (and at SIGTERM on 2.1.197) and are then children
  * of pid 1, so the descendants are listed before each rung and killed after the last.
  */
-export async function shutdown(process: ClaudeProcess, runId: string): Promise<void> {
+export async function shutdown(process: ClaudeProcess): Promise<void> {
   const descendants = new Map<string, ProcessIdentity>();
   const list = async () => {
     // The pid of a process that has exited may be another's by now.
     const root = process.exit === undefined ? process.pid : undefined;
-    const found = await descendantsOf(root, runId);
+    const found = await descendantsOf(root, process.id);
     for (const one of found) descendants.set(`${one.pid} ${one.startTime}`, one);
     return found;
   };
