@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { rmSync } from 'node:fs';
+import { readFileSync, rmSync } from 'node:fs';
 import { mkdtemp } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -17,6 +17,7 @@ import {
   post,
   startChatServer,
   textOf,
+  transcript,
 } from './chatServer';
 
 let server: ChatServer | undefined;
@@ -454,6 +455,18 @@ describe('canUseTool', () => {
 });
 
 describe('hooks', () => {
+  it('see every message whole, also those that are read in short', async () => {
+    const seen: unknown[] = [];
+    server = await startChatServer(
+      'transcript',
+      { onMessage: (message) => void seen.push(message) },
+      { TRANSCRIPT: transcript('think') },
+    );
+    await post(server.url, { prompt: 'hi' });
+    const recorded = readFileSync(transcript('think'), 'utf8').split('\n').filter(Boolean);
+    expect(seen).toEqual(expect.arrayContaining(recorded.map((line) => JSON.parse(line))));
+  });
+
   it('see a run from its start to its end', async () => {
     const seen: string[] = [];
     server = await startChatServer(

@@ -25,7 +25,7 @@ describe('a hook', () => {
     const note = (...all: unknown[]) => void calls.push(all);
     const { hooks } = hooksOf({ onStart: note, onMessage: note, onEnd: note });
     hooks.onStart(7);
-    hooks.onMessage(message);
+    hooks.onMessage?.(message);
     hooks.onEnd(success);
     expect(calls).toEqual([[{ ...context, pid: 7 }], [message, context], [success, context]]);
   });
@@ -35,8 +35,8 @@ describe('a hook', () => {
       { onStart: undefined, onMessage: undefined, onEnd: undefined, onError: undefined },
       context,
     );
+    expect(hooks.onMessage).toBeUndefined();
     hooks.onStart(7);
-    hooks.onMessage(message);
     hooks.onEnd(outcome({ status: 'crashed', code: 'crashed', detail: '' }));
     hooks.onFailure('canUseTool', oops);
   });
@@ -59,7 +59,7 @@ describe('a hook', () => {
     const hook = fails as () => void;
     const { hooks, errors } = hooksOf({ onStart: hook, onMessage: hook, onEnd: hook });
     hooks.onStart(7);
-    for (let time = 0; time < 5; time++) hooks.onMessage(message);
+    for (let time = 0; time < 5; time++) hooks.onMessage?.(message);
     hooks.onEnd(success);
     await setImmediate();
     expect(errors.map(({ code }) => code)).toEqual(Array(3).fill('hook_failed'));

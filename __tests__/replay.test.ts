@@ -122,7 +122,7 @@ describe('a run that the store has', () => {
     const runs = new FakeRuns({ kind: 'frames', first: 1, frames: [frame(1)] }, 'waits');
     const source = replayOf(runs);
     const [chunk] = await once(source, 'data');
-    expect(chunk).toBe(frame(1));
+    expect(String(chunk)).toBe(frame(1));
     await setImmediate();
     expect(runs.following).toHaveLength(1);
     source.destroy();

@@ -10,7 +10,8 @@ const debug = createDebug('claude-stream:run');
 /** The application's hooks for one run, none of which throws. */
 export interface Hooks {
   onStart(pid: number): void;
-  onMessage(message: ClaudeMessage): void;
+  /** `undefined` when nobody asks: a hundred thousand messages may be passed then without being parsed in full. */
+  readonly onMessage: ((message: ClaudeMessage) => void) | undefined;
   onEnd(outcome: Outcome): void;
   onError(error: ClaudeStreamError): void;
   /** One of the application's functions failed. */
@@ -56,9 +57,7 @@ export function guardedHooks(hooks: Settings['hooks'], context: RunContext): Hoo
     onError: report,
     onFailure,
     onStart: (pid) => run('onStart', () => hooks.onStart?.({ ...context, pid })),
-    onMessage: onMessage
-      ? (message) => run('onMessage', () => onMessage(message, context))
-      : () => {},
+    onMessage: onMessage && ((message) => run('onMessage', () => onMessage(message, context))),
     onEnd: (outcome) => {
       run('onEnd', () => hooks.onEnd?.(outcome, context));
       if (outcome.status !== 'success' && outcome.status !== 'interrupted') {

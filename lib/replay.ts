@@ -48,7 +48,7 @@ class Replay extends Readable {
   readonly #leaving = new AbortController();
 
   constructor(options: ReplayOptions, rest: FrameReader | undefined) {
-    super({ encoding: 'utf8', highWaterMark: options.highWaterMark });
+    super({ highWaterMark: options.highWaterMark });
     this.#rest = rest;
     this.#closing = options.signal;
     this.#frames = framesOf(options, rest, this.#leaving.signal);

@@ -1,6 +1,10 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
+import fc from 'fast-check';
 import { type Line, readLines } from '../../lib/claude/lines';
+import type { ClaudeMessage, StreamEventMessage } from '../../lib/claude/messages';
 
 const KiB = 1024;
 const MiB = 1024 * KiB;
@@ -36,7 +40,9 @@ describe('a message', () => {
   const message = { type: 'a', text: 'Grüße 🌍 \u2028 €' };
 
   test('comes with its text as it was written', async () => {
-    expect(await linesOf([`${text}\n`])).toEqual([{ kind: 'message', message, text }]);
+    expect(await linesOf([`${text}\n`])).toEqual([
+      { kind: 'message', message, text, abridged: false },
+    ]);
   });
 
   test('is whole wherever its bytes are cut', async () => {
@@ -44,8 +50,8 @@ describe('a message', () => {
     for (let cut = 0; cut <= bytes.length; cut++) {
       const lines = await linesOf([bytes.subarray(0, cut), bytes.subarray(cut)]);
       expect(lines).toEqual([
-        { kind: 'message', message, text },
-        { kind: 'message', message: { type: 'b' }, text: '{"type":"b"}' },
+        { kind: 'message', message, text, abridged: false },
+        { kind: 'message', message: { type: 'b' }, text: '{"type":"b"}', abridged: false },
       ]);
     }
   });
@@ -54,8 +60,8 @@ describe('a message', () => {
     const bytes = Buffer.from(`${text}\r\n${text}\n`);
     const lines = await linesOf([...bytes].map((byte) => Buffer.from([byte])));
     expect(lines).toEqual([
-      { kind: 'message', message, text },
-      { kind: 'message', message, text },
+      { kind: 'message', message, text, abridged: false },
+      { kind: 'message', message, text, abridged: false },
     ]);
   });
 
@@ -66,8 +72,8 @@ describe('a message', () => {
   test('may end with CRLF, also between two chunks', async () => {
     const lines = await linesOf(['{"type":"a"}\r', '\n{"type":"b"}\r\n']);
     expect(lines).toEqual([
-      { kind: 'message', message: { type: 'a' }, text: '{"type":"a"}' },
-      { kind: 'message', message: { type: 'b' }, text: '{"type":"b"}' },
+      { kind: 'message', message: { type: 'a' }, text: '{"type":"a"}', abridged: false },
+      { kind: 'message', message: { type: 'b' }, text: '{"type":"b"}', abridged: false },
     ]);
   });
 
@@ -82,6 +88,106 @@ describe('a message', () => {
     const chunks = [...line].map((character) => character);
     expect(await summaryOf([...chunks, '\n', '{"type":"b"}\n'])).toEqual(['long', 'b']);
   });
+});
+
+describe('a delta', () => {
+  const fields =
+    '"session_id":"0-a","parent_tool_use_id":null,"uuid":"1-b","api_message_id":"msg_1"';
+  const delta = (json: string) =>
+    `{"type":"stream_event","event":{"type":"content_block_delta","index":3,"delta":${json}},${fields}}`;
+  const textDelta = (json: string) => delta(`{"type":"text_delta","text":${json}}`);
+  const message = (delta: object) => ({
+    type: 'stream_event',
+    parent_tool_use_id: null,
+    event: { type: 'content_block_delta', index: 3, delta },
+  });
+
+  test('of text or thinking is read without its other fields', async () => {
+    const lines = [textDelta('"Hi "'), delta('{"type":"thinking_delta","thinking":"Hm."}')];
+    expect(await linesOf([`${lines.join('\n')}\n`])).toEqual([
+      {
+        kind: 'message',
+        abridged: true,
+        text: lines[0],
+        message: message({ type: 'text_delta', text: 'Hi ' }),
+      },
+      {
+        kind: 'message',
+        abridged: true,
+        text: lines[1],
+        message: message({ type: 'thinking_delta', thinking: 'Hm.' }),
+      },
+    ]);
+  });
+
+  test('has the words that JSON.parse would read, whatever they are', async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.string({ unit: 'binary', maxLength: 200 }), async (text) => {
+        const [line] = await linesOf([`${textDelta(JSON.stringify(text))}\n`]);
+        // What is no text, half a surrogate pair, is no text in UTF-8 either, but comes through as an escape.
+        expect(line).toMatchObject({
+          abridged: true,
+          message: message({ type: 'text_delta', text }),
+        });
+      }),
+    );
+  });
+
+  test('may be of any version, with fields that nobody knows', async () => {
+    const line = textDelta('"a"').replace(/}$/, ',"ttft_ms":26,"is_new":true,"nothing":null}');
+    expect(await linesOf([line])).toMatchObject([{ abridged: true }]);
+  });
+
+  test.each([
+    ['another order of its fields', `{${fields},"type":"stream_event","event":{"type":"x"}}`],
+    ['a field that is an object', textDelta('"a"').replace(/}$/, ',"x":{}}')],
+    ['a subagent', textDelta('"a"').replace('_id":null', '_id":"toolu_1"')],
+    ['input of a tool', delta('{"type":"input_json_delta","partial_json":"{"}')],
+    ['a field within the delta', delta('{"type":"text_delta","text":"a","x":1}')],
+    ['a space', ` ${textDelta('"a"')}`],
+    ['more than 4 096 characters', textDelta(JSON.stringify('x'.repeat(4_096)))],
+    ['five million characters', textDelta(JSON.stringify('x\n'.repeat(2_500_000)))],
+  ])('that has %s is parsed as any other message', async (_, line) => {
+    expect(await linesOf([`${line}\n`], 16 * MiB)).toEqual([
+      { kind: 'message', message: JSON.parse(line), text: line, abridged: false },
+    ]);
+  });
+
+  test.each([
+    ['its end', textDelta('"a"').slice(0, -1)],
+    ['its words', textDelta('"a')],
+    ['a tab within its words', textDelta('"\t"')],
+    ['an escape that there is not', textDelta(String.raw`"\x41"`)],
+    ['half an escape', textDelta(String.raw`"\u12"`)],
+    ['something behind it', `${textDelta('"a"')} Warning`],
+    ['something within it', textDelta('"a"').replace('"uuid"', 'Warning"uuid"')],
+    ['an index that is no number', textDelta('"a"').replace('"index":3', '"index":x')],
+  ])('with a fault is no message: %s', async (_, line) => {
+    expect(() => JSON.parse(line)).toThrow();
+    expect(await summaryOf([`${line}\n`])).toEqual(['not_json']);
+  });
+
+  const transcripts = join(__dirname, '../fixtures/transcripts');
+
+  test.each(readdirSync(transcripts).filter((file) => file.endsWith('.jsonl')))(
+    'of the recording %s is what JSON.parse reads',
+    async (file) => {
+      const recording = readFileSync(join(transcripts, file), 'utf8');
+      const parsed = recording
+        .split('\n')
+        .filter(Boolean)
+        .map((line): ClaudeMessage => JSON.parse(line));
+      const lines = await linesOf([recording], 16 * MiB);
+      expect(lines).toHaveLength(parsed.length);
+      for (const [index, line] of lines.entries()) {
+        if (line.kind !== 'message') throw new Error('not reached');
+        expect(parsed[index]).toMatchObject(line.message);
+        const { type, parent_tool_use_id: parent, event } = parsed[index] as StreamEventMessage;
+        const kind = type === 'stream_event' && parent === null && event.delta?.type;
+        expect(line.abridged).toBe(kind === 'text_delta' || kind === 'thinking_delta');
+      }
+    },
+  );
 });
 
 describe('a line that is no message', () => {
@@ -129,10 +235,10 @@ describe('a line that is too long', () => {
     const long = 'x'.repeat(300);
     const chunks = ['{"type":"a"}\n{"type":"b"}\n{"x":"', long, long, '"}\n{"type":"c"}\n', long];
     expect(await linesOf(chunks, 250)).toEqual([
-      { kind: 'message', message: { type: 'a' }, text: '{"type":"a"}' },
-      { kind: 'message', message: { type: 'b' }, text: '{"type":"b"}' },
+      { kind: 'message', message: { type: 'a' }, text: '{"type":"a"}', abridged: false },
+      { kind: 'message', message: { type: 'b' }, text: '{"type":"b"}', abridged: false },
       { kind: 'invalid', reason: 'too_long', text: `{"x":"${'x'.repeat(194)}` },
-      { kind: 'message', message: { type: 'c' }, text: '{"type":"c"}' },
+      { kind: 'message', message: { type: 'c' }, text: '{"type":"c"}', abridged: false },
       { kind: 'invalid', reason: 'too_long', text: 'x'.repeat(200) },
     ]);
   });

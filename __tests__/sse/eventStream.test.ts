@@ -12,7 +12,7 @@ const quiet: EventStreamOptions = { keepAlive: false, stallTimeout: false };
 
 /** A source that the test writes to. */
 function source(): PassThrough {
-  return new PassThrough({ encoding: 'utf8' });
+  return new PassThrough();
 }
 
 /** The headers and the body of a response with chunked transfer coding. */
@@ -60,7 +60,7 @@ describe('the response', () => {
 
   test('tells the position when it is given, before any frame', async () => {
     const { response, read } = await startExchange();
-    const frames = Readable.from(['data: a\n\n']);
+    const frames = Readable.from([Buffer.from('data: a\n\n')]);
     sendEventStream(
       response,
       frames,
@@ -74,7 +74,7 @@ describe('the response', () => {
 
   test('tells none when none is given', async () => {
     const { response, read } = await startExchange();
-    sendEventStream(response, Readable.from(['data: a\n\n']), quiet, () => {});
+    sendEventStream(response, Readable.from([Buffer.from('data: a\n\n')]), quiet, () => {});
     expect(parse(await read(complete)).body).toBe(`${COMMENT}data: a\n\n`);
   });
 
@@ -117,12 +117,11 @@ describe('the response', () => {
 });
 
 describe('a client that never reads', () => {
-  /** Frames that hardly end, and how many characters of them were taken. */
+  /** Frames that hardly end, and how many bytes of them were taken. */
   function endless() {
     const counter = { taken: 0 };
     const text = `data: ${'x'.repeat(64 * 1024)}\n\n`;
     const frames = new Readable({
-      encoding: 'utf8',
       read() {
         counter.taken += text.length;
         this.push(counter.taken < 64 * 2 ** 20 ? text : null);
@@ -148,7 +147,7 @@ describe('a client that never reads', () => {
     const { response, client } = await startExchange();
     client.pause();
     const onStall = jest.fn();
-    const frames = Readable.from([`data: ${'x'.repeat(32 * 2 ** 20)}\n\n`]);
+    const frames = Readable.from([Buffer.from(`data: ${'x'.repeat(32 * 2 ** 20)}\n\n`)]);
     sendEventStream(response, frames, { keepAlive: 10, stallTimeout: 200 }, onStall);
     await once(response, 'close');
     expect(onStall).toHaveBeenCalledTimes(1);

@@ -22,13 +22,13 @@ async function start(stallTimeout: number | false = false) {
 
 /** Writes more than Node and the kernel hold for a client. */
 function fill(writer: GuardedWriter): void {
-  writer.write('x'.repeat(32 * 2 ** 20));
+  writer.write(Buffer.alloc(32 * 2 ** 20, 'x'));
   expect(writer.blocked).toBe(true);
 }
 
 test('a client that keeps up is not blocked', async () => {
   const { writer, read } = await start();
-  writer.write('data: a\n\n');
+  writer.write(Buffer.from('data: a\n\n'));
   expect(writer.blocked).toBe(false);
   expect(await read((text) => text.includes('data: a\n\n'))).toContain('data: a');
 });
@@ -74,9 +74,9 @@ test('a client that does not take the end of its answer is given up on', async (
 
 test('the end waits for the rest of a long text, which arrives to the byte', async () => {
   const { writer, response, client, read } = await start();
-  // One character before, so that the slices of even length would cut surrogate pairs.
+  // Two bytes before, so that the slices cut characters of four.
   const text = `é${'🌍'.repeat(400_000)}`;
-  writer.write(text);
+  writer.write(Buffer.from(text));
   writer.end();
   expect(response.writableEnded).toBe(false);
   client.resume();
@@ -92,8 +92,8 @@ describe('a long text', () => {
   async function slicesOf(text: string): Promise<string[]> {
     const { writer, response } = await start();
     const slices: string[] = [];
-    response.write = ((slice: string) => slices.push(slice) > 0) as ServerResponse['write'];
-    writer.write(text);
+    response.write = ((slice: Buffer) => slices.push(String(slice)) > 0) as ServerResponse['write'];
+    writer.write(Buffer.from(text));
     return slices;
   }
 
@@ -140,7 +140,7 @@ describe('middleware that wraps write and forgets its answer', () => {
   test('does not make a client look blocked', async () => {
     const { writer, response } = await start();
     forgetAnswers(response);
-    writer.write('data: a\n\n');
+    writer.write(Buffer.from('data: a\n\n'));
     expect(writer.blocked).toBe(false);
   });
 
@@ -157,10 +157,10 @@ describe('middleware that wraps write and forgets its answer', () => {
 test('writing to a response that is closed or ended does nothing', async () => {
   const ended = await start();
   ended.response.end();
-  ended.writer.write('late');
+  ended.writer.write(Buffer.from('late'));
   const destroyed = await start();
   destroyed.response.destroy();
-  destroyed.writer.write('late');
+  destroyed.writer.write(Buffer.from('late'));
   expect([ended.writer.blocked, destroyed.writer.blocked]).toEqual([false, false]);
   ended.client.resume();
   expect(await ended.read((text) => text.includes('0\r\n'))).not.toContain('late');
@@ -177,6 +177,6 @@ test('the clock of the last byte moves with every write', async () => {
   const { writer } = await start();
   const before = writer.lastWrite;
   await new Promise((resolve) => setImmediate(resolve));
-  writer.write('data: a\n\n');
+  writer.write(Buffer.from('data: a\n\n'));
   expect(writer.lastWrite).toBeGreaterThan(before);
 });

@@ -12,11 +12,11 @@ class FakeResponse extends Writable {
   #done: (() => void) | undefined;
 
   constructor() {
-    super({ highWaterMark: 100, decodeStrings: false });
+    super({ highWaterMark: 100 });
   }
 
-  override _write(text: string, _encoding: BufferEncoding, done: () => void): void {
-    this.written.push(text);
+  override _write(bytes: Buffer, _encoding: BufferEncoding, done: () => void): void {
+    this.written.push(String(bytes));
     if (this.#taking) done();
     else this.#done = done;
   }
@@ -26,6 +26,8 @@ class FakeResponse extends Writable {
     this.#done?.();
   }
 }
+
+const event = Buffer.from('data: x\n\n');
 
 beforeEach(() => {
   jest.useFakeTimers({ doNotFake: ['nextTick', 'queueMicrotask', 'setImmediate'] });
@@ -61,7 +63,7 @@ test('a stream that is not silent gets none', () => {
   const { writer, comments } = start();
   for (let time = 0; time < 100; time++) {
     jest.advanceTimersByTime(10_000);
-    writer.write('data: x\n\n');
+    writer.write(event);
   }
   expect(comments()).toBe(0);
 });
@@ -69,7 +71,7 @@ test('a stream that is not silent gets none', () => {
 test('the interval counts from the last byte, not from the last comment', () => {
   const { writer, comments } = start();
   jest.advanceTimersByTime(10_000);
-  writer.write('data: x\n\n');
+  writer.write(event);
   jest.advanceTimersByTime(14_998);
   expect(comments()).toBe(0);
   jest.advanceTimersByTime(2);
@@ -78,7 +80,7 @@ test('the interval counts from the last byte, not from the last comment', () => 
 
 test('a blocked stream gets none, and one soon after it is unblocked', async () => {
   const { response, writer, comments } = start({ taking: false });
-  writer.write('x'.repeat(200));
+  writer.write(Buffer.alloc(200, 'x'));
   expect(writer.blocked).toBe(true);
   jest.advanceTimersByTime(1_000_000);
   expect(comments()).toBe(0);
@@ -93,7 +95,7 @@ test('a blocked stream gets none, and one soon after it is unblocked', async () 
 test('it has one timer, and a write arms none', () => {
   const { writer } = start();
   const set = jest.spyOn(globalThis, 'setTimeout');
-  for (let time = 0; time < 1_000; time++) writer.write('data: x\n\n');
+  for (let time = 0; time < 1_000; time++) writer.write(event);
   expect(set).not.toHaveBeenCalled();
   expect(jest.getTimerCount()).toBe(1);
   set.mockRestore();

@@ -31,7 +31,7 @@ export interface EventStreamOptions {
  * Sends the headers and a first comment at once, then the frames of `source` as the client takes them, and ends the
  * response right after the last. When the response closes first, `source` is destroyed.
  *
- * @param source frames as text; each chunk ends between two frames
+ * @param source frames as bytes; each chunk ends between two frames
  * @param onStall called when the client has read nothing for `stallTimeout`, just before it is cut off
  */
 export function sendEventStream(
@@ -57,7 +57,8 @@ export function sendEventStream(
     },
   });
   const { position } = options;
-  writer.write(KEEP_ALIVE_COMMENT + (position === undefined ? '' : encodePosition(position)));
+  const start = KEEP_ALIVE_COMMENT + (position === undefined ? '' : encodePosition(position));
+  writer.write(Buffer.from(start));
   const keepAlive =
     options.keepAlive === false ? undefined : new KeepAlive(writer, options.keepAlive);
 
@@ -71,8 +72,8 @@ export function sendEventStream(
     debug('source: %o', error);
     response.destroy();
   });
-  source.on('data', (text: string) => {
-    writer.write(text);
+  source.on('data', (bytes: Buffer) => {
+    writer.write(bytes);
     if (writer.blocked) source.pause();
   });
   source.once('end', () => {

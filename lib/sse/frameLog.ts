@@ -12,6 +12,13 @@ export interface FrameLogOptions {
   readonly onFrame?: ((number: number, frame: string) => void) | undefined;
 }
 
+/** Some frames as they go to a client. */
+interface Page {
+  readonly bytes: Buffer;
+  /** The number of the frame that follows. */
+  readonly next: number;
+}
+
 /**
  * The frames of one run, numbered from 1, and the readers that follow them.
  *
@@ -34,6 +41,8 @@ export class FrameLog {
   #full = false;
   #ended = false;
   #wakePlanned = false;
+  /** What was taken last: readers that keep up with each other share the bytes. */
+  #taken: { readonly first: number; readonly page: Page } | undefined;
 
   /**
    * @param id the run's id, which begins every event id
@@ -87,7 +96,7 @@ export class FrameLog {
   /**
    * A new reader.
    *
-   * @param highWaterMark about how much one read takes, in characters
+   * @param highWaterMark how much one read takes, in characters, unless a single frame is longer
    * @param after the number of the frame that it has read last; its `next` tells how much of the rest is still held
    * @throws RangeError when there has been no such frame yet
    */
@@ -102,14 +111,22 @@ export class FrameLog {
     return reader;
   }
 
-  /** The frames from `number` on, joined, up to about `size`; `null` at the end; `undefined` when none is there yet. */
-  take(number: number, size: number): { text: string; next: number } | null | undefined {
-    let index = number - this.#first;
-    if (index === this.#frames.length) return this.#ended ? null : undefined;
-    let text = '';
-    do text += this.#frames[index++];
-    while (index < this.#frames.length && text.length < size);
-    return { text, next: this.#first + index };
+  /** The frames from `number` on, at least one and as many as `size` characters hold; `null` at the end; `undefined` when none is there yet. */
+  take(number: number, size: number): Page | null | undefined {
+    if (this.#taken?.first === number) return this.#taken.page;
+    const begin = number - this.#first;
+    if (begin === this.#frames.length) return this.#ended ? null : undefined;
+    let end = begin + 1;
+    let length = this.#lengthOf(begin) + this.#lengthOf(end);
+    while (end < this.#frames.length && length <= size) length += this.#lengthOf(++end);
+    const bytes = Buffer.from(this.#frames.slice(begin, end).join(''));
+    const page = { bytes, next: this.#first + end };
+    this.#taken = { first: number, page };
+    return page;
+  }
+
+  #lengthOf(index: number): number {
+    return this.#frames[index]?.length ?? 0;
   }
 
   /** Lets go of what every reader has read and is not kept; called by a reader that has moved on or left. */
@@ -119,12 +136,13 @@ export class FrameLog {
     const read = next - this.#first;
     let passed = 0;
     while (passed < read && this.#held > this.#keepBytes) {
-      this.#held -= (this.#frames[passed] as string).length;
+      this.#held -= this.#lengthOf(passed);
       passed += 1;
     }
     if (passed > 0) {
       this.#frames.splice(0, passed);
       this.#first += passed;
+      if (this.#taken && this.#taken.page.next <= this.#first) this.#taken = undefined;
     }
     if (this.#full && this.#held <= this.#maxBytes / 2) {
       this.#full = false;
@@ -151,8 +169,7 @@ export class FrameReader extends Readable {
   #waiting = false;
 
   constructor(log: FrameLog, next: number, highWaterMark: number) {
-    // With an encoding, strings pass through unchanged and are turned into bytes once, at the socket.
-    super({ encoding: 'utf8', highWaterMark });
+    super({ highWaterMark });
     this.#log = log;
     this.next = next;
   }
@@ -174,7 +191,7 @@ export class FrameReader extends Readable {
       return;
     }
     this.next = taken.next;
-    this.push(taken.text, 'utf8');
+    this.push(taken.bytes);
     this.#log.trim();
   }
 }

@@ -1,7 +1,9 @@
 import type { ServerResponse } from 'node:http';
 
-/** Characters that are written at once. */
+/** Bytes that are written at once. */
 const LONGEST_SLICE = 2 ** 16;
+
+const FRAME_END = Buffer.from('\n\n');
 
 /**
  * The only writer of one client's response. It knows whether the client keeps up, and gives up on one that does not.
@@ -16,8 +18,8 @@ export class GuardedWriter {
   readonly #onStall: () => void;
   #stallTimer: NodeJS.Timeout | undefined;
   #blocked = false;
-  /** What is still to be written of the last text. */
-  #rest = '';
+  /** What is still to be written of what came last. */
+  #rest: Buffer | undefined;
   #ending = false;
   /** When the last byte was handed to the response, on the clock of `performance.now()`. */
   lastWrite = performance.now();
@@ -45,17 +47,17 @@ export class GuardedWriter {
 
   /**
    * Writes whole frames or comments, to be called only while not `blocked`; without effect once the response is closed
-   * or ended. A long text goes out in slices, so that a client that reads it slowly is seen to read.
+   * or ended. Many bytes go out in slices, so that a client that reads them slowly is seen to read.
    */
-  write(text: string): void {
-    this.#rest = text;
+  write(bytes: Buffer): void {
+    this.#rest = bytes;
     this.#writeRest();
   }
 
   /** Ends the response after what is still to be written; the client has `stallTimeout` to take it. */
   end(): void {
     this.#ending = true;
-    if (this.#rest === '') this.#endResponse();
+    if (this.#rest === undefined) this.#endResponse();
   }
 
   /** Ends the clock and the listener. */
@@ -67,10 +69,10 @@ export class GuardedWriter {
   #writeRest(): void {
     const response = this.#response;
     this.#blocked = false;
-    while (this.#rest !== '' && !this.#blocked) {
+    while (this.#rest !== undefined && !this.#blocked) {
       if (response.destroyed || response.writableEnded) return;
       const slice = firstSlice(this.#rest);
-      this.#rest = this.#rest.slice(slice.length);
+      this.#rest = slice.length < this.#rest.length ? this.#rest.subarray(slice.length) : undefined;
       this.lastWrite = performance.now();
       // Middleware that wraps `write` may forget to pass its answer on, so `undefined` does not count as full.
       if (response.write(slice) === false || response.writableNeedDrain) this.#block();
@@ -96,20 +98,26 @@ export class GuardedWriter {
   readonly #drained = (): void => {
     clearTimeout(this.#stallTimer);
     this.#writeRest();
-    if (this.#rest !== '') return;
+    if (this.#rest !== undefined) return;
     if (this.#ending) this.#endResponse();
     else if (!this.#blocked) this.#onDrain();
   };
 }
 
 /**
- * The first frames of a text, or the first characters of a frame that is longer than a slice; a surrogate pair is not
- * cut, since each slice is turned into bytes by itself.
+ * The first frames of some bytes, or the first bytes of a frame that is longer than a slice; a character is not cut,
+ * since there are clients that turn each slice into text by itself.
  */
-function firstSlice(text: string): string {
-  if (text.length <= LONGEST_SLICE) return text;
-  const frameEnd = text.lastIndexOf('\n\n', LONGEST_SLICE - 2);
-  if (frameEnd !== -1) return text.slice(0, frameEnd + 2);
-  const last = text.charCodeAt(LONGEST_SLICE - 1);
-  return text.slice(0, last >= 0xd800 && last <= 0xdbff ? LONGEST_SLICE - 1 : LONGEST_SLICE);
+function firstSlice(bytes: Buffer): Buffer {
+  if (bytes.length <= LONGEST_SLICE) return bytes;
+  const frameEnd = bytes.lastIndexOf(FRAME_END, LONGEST_SLICE - FRAME_END.length);
+  if (frameEnd !== -1) return bytes.subarray(0, frameEnd + FRAME_END.length);
+  let end = LONGEST_SLICE;
+  while (isWithinCharacter(bytes[end])) end -= 1;
+  return bytes.subarray(0, end);
+}
+
+/** Whether a byte of UTF-8 goes on with a character. */
+function isWithinCharacter(byte: number | undefined): boolean {
+  return byte !== undefined && (byte & 0xc0) === 0x80;
 }

@@ -1,6 +1,8 @@
 import { KEEP_ALIVE_COMMENT } from './frames.js';
 import type { GuardedWriter } from './guard.js';
 
+const COMMENT = Buffer.from(KEEP_ALIVE_COMMENT);
+
 /**
  * Writes a comment whenever `interval` has passed since the last byte, so that no proxy or client takes a silent
  * stream for a dead one.
@@ -37,7 +39,7 @@ export class KeepAlive {
       this.#timer = this.#arm(this.#interval - silence);
       return;
     }
-    if (!this.#writer.blocked) this.#writer.write(KEEP_ALIVE_COMMENT);
+    if (!this.#writer.blocked) this.#writer.write(COMMENT);
     this.#timer = this.#arm(this.#interval);
   }
 }
