@@ -17,7 +17,7 @@ const order = [
   ['conversations/', 'models', 'runs', 'replay'],
   ['liveRun'],
   ['run', 'attendance', 'recorder', 'diagnostics'],
-  ['deadlines'],
+  ['coalescer', 'deadlines'],
   ['formats/'],
   ['outcome'],
   ['claude/', 'sse/', 'stores/'],

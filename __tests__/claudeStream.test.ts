@@ -11,6 +11,7 @@ import { ClaudeStreamError, type ClaudeStreamOptions, claudeStream } from '../li
 import {
   allGone,
   type ChatServer,
+  eventsOf,
   fixture,
   open,
   outcomeOf,
@@ -451,6 +452,44 @@ describe('canUseTool', () => {
     response.destroy();
     await aborted;
     await allGone(server.pids, 3_000);
+  });
+});
+
+describe('coalesce', () => {
+  const env = { TICKS: '40', INTERVAL: '5' };
+  const textEvents = (text: string) =>
+    eventsOf(text).filter(({ data }) => data.includes('text_delta'));
+
+  it('joins deltas to fewer events, with every word of them', async () => {
+    server = await startChatServer('ticks', { coalesce: 60 }, env);
+    const { text } = await post(server.url, { prompt: 'hi' });
+    expect(textOf(text).trim().split(' ')).toHaveLength(40);
+    expect(textEvents(text).length).toBeLessThan(20);
+    expect(outcomeOf(text)).toMatchObject({ status: 'success', invalidLines: 0 });
+  });
+
+  it('is off by default: each delta is its own event', async () => {
+    server = await startChatServer('ticks', {}, env);
+    const { text } = await post(server.url, { prompt: 'hi' });
+    expect(textEvents(text)).toHaveLength(40);
+  });
+
+  it('joins chunks of the openai format, too', async () => {
+    server = await startChatServer('ticks', { coalesce: 60, format: 'openai' }, env);
+    const messages = [{ role: 'user', content: 'hi' }];
+    const { text } = await post(server.url, { stream: true, messages });
+    const chunks = eventsOf(text)
+      .filter(({ data }) => data !== '[DONE]')
+      .map(({ data }) => JSON.parse(data).choices[0]?.delta.content ?? '');
+    expect(chunks.join('').trim().split(' ')).toHaveLength(40);
+    expect(chunks.length).toBeLessThan(20);
+  });
+
+  it('does not hold back what was said last before a run is stopped', async () => {
+    server = await startChatServer('speak-and-hang', { coalesce: 10_000, timeout: { idle: 300 } });
+    const { text } = await post(server.url, { prompt: 'hi' });
+    expect(textOf(text)).toBe('one two three ');
+    expect(outcomeOf(text)).toMatchObject({ status: 'timeout', deadline: 'idle' });
   });
 });
 

@@ -60,6 +60,7 @@ describe('README', () => {
     ] as const;
     const more = [
       'disconnectGrace',
+      'coalesce',
       'maxLogBytes',
       'maxLineLength',
       'exposeErrors',

@@ -120,6 +120,11 @@ export interface ClaudeStreamOptions extends CommandOptions {
   readonly stallTimeout?: number | false | undefined;
   /** About how much is written to a client at once. Default 64 KiB. */
   readonly highWaterMark?: number | undefined;
+  /**
+   * ms within which deltas of text or thinking are joined to one event; none is later than that, and the first after a
+   * silence leaves at once. Default 0: each is an event of its own.
+   */
+  readonly coalesce?: number | undefined;
   /** How much of a run is held for a slow client before the process is paused. Default 1 MiB. */
   readonly maxLogBytes?: number | undefined;
   /** Longest line of the CLI; a longer one is dropped and counted. Default 64 MiB. */
@@ -174,6 +179,7 @@ export interface Settings {
   readonly exitGrace: number;
   readonly stallTimeout: number | false;
   readonly highWaterMark: number;
+  readonly coalesce: number;
   readonly maxLogBytes: number;
   readonly maxLineLength: number;
   readonly toolDisplay: ToolDisplay;
@@ -369,6 +375,8 @@ const checks: Record<keyof ClaudeStreamOptions, Check> = {
   exitGrace: duration,
   stallTimeout: durationOrFalse,
   highWaterMark: integer(1_024, 2 ** 30, 'bytes'),
+  // Above it nobody would call it a stream.
+  coalesce: integer(0, 10_000, 'milliseconds'),
   maxLogBytes: integer(1_024, 2 ** 30, 'bytes'),
   // V8's strings end just below 2 ** 29.
   maxLineLength: integer(2 ** 16, 2 ** 28, 'bytes'),
@@ -404,6 +412,9 @@ const LIKELY_MISTAKES: Record<string, keyof ClaudeStreamOptions> = {
   heartbeat: 'keepAlive',
   heartbeatInterval: 'keepAlive',
   ping: 'keepAlive',
+  batch: 'coalesce',
+  debounce: 'coalesce',
+  throttle: 'coalesce',
   timeoutMs: 'timeout',
   workingDirectory: 'cwd',
   claudePath: 'command',
@@ -512,6 +523,7 @@ function settingsOf(options: ClaudeStreamOptions, anyModel: 'any' | 'none'): Set
     exitGrace: options.exitGrace ?? 2_000,
     stallTimeout: options.stallTimeout ?? 60_000,
     highWaterMark: options.highWaterMark ?? 2 ** 16,
+    coalesce: options.coalesce ?? 0,
     maxLogBytes: options.maxLogBytes ?? 2 ** 20,
     maxLineLength: options.maxLineLength ?? 2 ** 26,
     toolDisplay: options.toolDisplay ?? 'status',

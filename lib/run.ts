@@ -22,6 +22,7 @@ import {
 } from './claude/permissionPrompts.js';
 import type { ClaudeProcess } from './claude/process.js';
 import { shutdown } from './claude/shutdown.js';
+import { Coalescer } from './coalescer.js';
 import { type DeadlineOptions, Deadlines } from './deadlines.js';
 import { ClaudeStreamError } from './errors.js';
 import type { Emit, Encoder } from './formats/format.js';
@@ -62,6 +63,8 @@ export interface RunOptions {
   /** Whether the answer must meet a schema. */
   readonly structured?: boolean | undefined;
   readonly maxLogBytes: number;
+  /** ms within which deltas are joined to one event. Default 0: each is its own. */
+  readonly coalesce?: number | undefined;
   /** How much is held for clients that come back, of what everybody has read. Default 0. */
   readonly keepLogBytes?: number | undefined;
   /** Takes every frame as it is made; `false` has the process paused until `frameTaken`. */
@@ -98,6 +101,7 @@ export class Run {
   readonly #options: RunOptions;
   readonly #encoder: Encoder;
   readonly #log: FrameLog;
+  readonly #coalescer: Coalescer | undefined;
   readonly #clock = performance.now();
   #deadlines: Deadlines | undefined;
   #process: ClaudeProcess | undefined;
@@ -154,6 +158,11 @@ export class Run {
         }),
     });
     this.#encoder = createEncoder((data, event) => this.#log.append(data, event));
+    if (options.coalesce) {
+      this.#coalescer = new Coalescer(options.coalesce, (message, text) =>
+        this.#encode(message, text),
+      );
+    }
     this.outcome = new Promise((resolve) => {
       this.#resolveOutcome = resolve;
     });
@@ -384,14 +393,27 @@ export class Run {
     try {
       this.#permissions?.observe(message);
       this.#observe(message);
-      this.#encoder.message(message, line.text);
+      if (this.#coalescer) this.#coalescer.message(message, line.text);
+      else this.#encode(message, line.text);
     } catch (error) {
-      // A field of a shape that nobody has seen yet costs its message, neither the run nor the server.
-      this.#invalidLines += 1;
-      debug('%s: the message "%s" could not be read: %o', this.id, message.type, error);
+      this.#unreadable(message, error);
     }
     this.#options.onMessage?.(line.abridged ? JSON.parse(line.text) : message);
     if (isResult(message)) this.#resultSeen(message);
+  }
+
+  #encode(message: ClaudeMessage, text: string): void {
+    try {
+      this.#encoder.message(message, text);
+    } catch (error) {
+      this.#unreadable(message, error);
+    }
+  }
+
+  /** A field of a shape that nobody has seen yet costs its message, neither the run nor the server. */
+  #unreadable({ type }: ClaudeMessage, error: unknown): void {
+    this.#invalidLines += 1;
+    debug('%s: the message "%s" could not be read: %o', this.id, type, error);
   }
 
   #observe(message: ClaudeMessage): void {
@@ -486,6 +508,8 @@ export class Run {
     this.#cancelNextStep();
     this.#permissions?.end();
     this.#deadlines?.end();
+    // Before the outcome is read, which counts the messages that could not be.
+    this.#coalescer?.end();
     const outcome = this.#readOutcome(process);
     try {
       this.#encoder.end(outcome);
