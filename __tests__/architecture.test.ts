@@ -15,7 +15,7 @@ const order = [
   ['service', 'readRequest', 'hooks', 'sendJson', 'watchClient'],
   ['options'],
   ['conversations/', 'models', 'runs', 'replay'],
-  ['liveRun'],
+  ['liveRun', 'admission'],
   ['run', 'attendance', 'recorder', 'diagnostics'],
   ['coalescer', 'deadlines'],
   ['formats/'],

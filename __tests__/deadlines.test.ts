@@ -9,6 +9,7 @@ afterEach(() => {
 });
 
 const off: DeadlineOptions = {
+  queue: false,
   firstMessage: false,
   idle: false,
   total: false,

@@ -47,8 +47,12 @@ describe('without options', () => {
       authorize: undefined,
       canUseTool: undefined,
       maxPromptBytes: 33_554_432,
+      concurrency: false,
+      maxQueue: 100,
+      key: undefined,
       keepAlive: 15_000,
       deadlines: {
+        queue: 600_000,
         firstMessage: 60_000,
         idle: 600_000,
         total: 1_800_000,
@@ -100,6 +104,7 @@ describe('options', () => {
       keepAlive: false,
       stallTimeout: false,
       deadlines: {
+        queue: false,
         firstMessage: false,
         idle: false,
         total: false,
@@ -108,6 +113,7 @@ describe('options', () => {
       },
     });
     expect(readOptions({ timeout: { idle: false, total: 5 } }).deadlines).toEqual({
+      queue: 600_000,
       firstMessage: 60_000,
       idle: false,
       total: 5,
@@ -153,6 +159,9 @@ describe('options', () => {
       authorize: () => true,
       canUseTool: () => ({ behavior: 'deny' }),
       maxPromptBytes: 1,
+      concurrency: 1,
+      maxQueue: 0,
+      key: () => '',
       keepAlive: 1,
       timeout: {},
       exitGrace: 1,
@@ -220,6 +229,21 @@ describe('a wrong value is refused at creation and the message says what is expe
       { timeout: { permission: 0 } },
       `"timeout" must be an object in which permission is ${longest}, or false.`,
     ],
+    [
+      { concurrency: 0 },
+      '"concurrency" must be a whole number of runs from 1 to 100000, or false.',
+    ],
+    [
+      { concurrency: true },
+      '"concurrency" must be a whole number of runs from 1 to 100000, or false.',
+    ],
+    [{ maxQueue: -1 }, '"maxQueue" must be a whole number of requests from 0 to 100000.'],
+    [{ maxQueue: false }, '"maxQueue" must be a whole number of requests from 0 to 100000.'],
+    [{ key: 'user' }, '"key" must be a function.'],
+    [
+      { timeout: { queue: 0 } },
+      `"timeout" must be an object in which queue is ${longest}, or false.`,
+    ],
     [{ keepAlive: 0 }, `"keepAlive" must be ${longest}, or false.`],
     [{ keepAlive: true }, `"keepAlive" must be ${longest}, or false.`],
     [{ keepAlive: '15s' }, `"keepAlive" must be ${longest}, or false.`],
@@ -232,7 +256,7 @@ describe('a wrong value is refused at creation and the message says what is expe
     ],
     [
       { timeout: { all: 1 } },
-      '"timeout" must be an object of firstMessage, idle, total, background, permission; it has "all".',
+      '"timeout" must be an object of queue, firstMessage, idle, total, background, permission; it has "all".',
     ],
     [
       { timeout: { idle: 2 ** 31 } },

@@ -67,8 +67,9 @@ describe('README', () => {
       'toolDisplay',
     ] as const;
     const router = ['maxBodyBytes', 'taskModel'] as const;
-    const deadlineNames = ['firstMessage', 'idle', 'total', 'background', 'permission'] as const;
-    for (const name of [...names, ...more, ...router, ...deadlineNames]) {
+    const admission = ['concurrency', 'maxQueue'] as const;
+    const waits = ['queue', 'firstMessage', 'idle', 'total', 'background', 'permission'] as const;
+    for (const name of [...names, ...more, ...router, ...admission, ...waits]) {
       expect(`${name} ${inNumbers(shown[name] ?? '')}`).toBe(`${name} ${defaults[name]}`);
     }
   });

@@ -372,6 +372,7 @@ describe('a run by itself', () => {
   });
 
   const deadlines: DeadlineOptions = {
+    queue: false,
     firstMessage: 10_000,
     idle: 10_000,
     total: 10_000,
@@ -398,7 +399,11 @@ describe('a run by itself', () => {
         onMessage: (message) => void heard.push(message),
         ...more,
       },
-      () => ({ message: (message) => void encoded.push(message), end: () => {} }),
+      () => ({
+        waiting: () => {},
+        message: (message) => void encoded.push(message),
+        end: () => {},
+      }),
     );
     const env = { ...options.env, LOG: log };
     const own = { command: fixture(name), ...options, env };
@@ -557,8 +562,10 @@ describe('a run by itself', () => {
         one.launch(told, { command: '/secret/place/claude' }),
       );
       const outcome = await ended(one);
-      expect(outcome).toMatchObject({ status: 'error', code: 'command_not_found' });
-      expect(JSON.stringify(outcome)).not.toContain('/secret');
+      const { detail, ...shown } = outcome as Outcome & { detail?: string };
+      expect(shown).toMatchObject({ status: 'error', code: 'command_not_found' });
+      expect(JSON.stringify(shown)).not.toContain('/secret');
+      expect(detail).toContain('/secret');
     });
 
     it('and that is stopped before the first process has gone starts none', async () => {

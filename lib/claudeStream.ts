@@ -13,7 +13,10 @@ const debug = createDebug('claude-stream:store');
 export interface RunInfo extends RunRecord {
   /** Whether it belongs to this instance. */
   readonly isLocal: boolean;
-  /** Its process, and how many clients follow it here; only known of a run of this instance. */
+  /**
+   * Its process, once it has one: a run that waits for its turn has none. Like `clients`, those who follow it here, only
+   * known of a run of this instance.
+   */
   readonly pid: number | undefined;
   readonly clients: number | undefined;
   /** How many events it has had, as far as this instance knows. */
@@ -31,7 +34,7 @@ export interface ClaudeStreamHandler extends RequestHandler {
   /** The runs that are going on, on every instance that shares the store. */
   runs(): Promise<RunInfo[]>;
   /**
-   * Refuses new runs with 503, lets those that are going on end for `grace` ms, and stops the rest; clients that are
+   * Refuses new runs and those that wait for their turn with 503, lets those that are going on end for `grace` ms, and stops the rest; clients that are
    * still there get an ending that says so. Settles when no process of this handler is alive.
    *
    * @throws ClaudeStreamError `invalid_option`

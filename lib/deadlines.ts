@@ -2,6 +2,8 @@ import type { Deadline } from './outcome.js';
 
 /** How long a run may take, in ms; `false` turns a deadline off. */
 export interface DeadlineOptions {
+  /** For a place among those that go on at once, before the start. Default 600 000. */
+  readonly queue: number | false;
   /** From the start to the first message. Default 60 000. */
   readonly firstMessage: number | false;
   /** Between two messages. Default 600 000: a tool may be silent for long. */

@@ -2,6 +2,14 @@ import { channel } from 'node:diagnostics_channel';
 import type { Request } from 'express';
 import type { Outcome } from './outcome.js';
 
+/** A request has to wait for its turn. */
+export interface QueueFacts {
+  readonly runId: string;
+  readonly request: Request;
+  /** 1 for the next. */
+  readonly position: number;
+}
+
 /** A process was started. */
 export interface RunStartFacts {
   readonly runId: string;
@@ -40,6 +48,7 @@ export interface ReplayFacts {
 
 /** What `node:diagnostics_channel` is told, for metrics and traces. Without a subscriber it costs a comparison. */
 export const channels = {
+  queue: published<QueueFacts>('claude-stream:queue'),
   runStart: published<RunStartFacts>('claude-stream:run:start'),
   firstToken: published<FirstTokenFacts>('claude-stream:run:first-token'),
   runEnd: published<RunEndFacts>('claude-stream:run:end'),

@@ -30,6 +30,10 @@ const errors = {
   events_lost: [410, 'Some events of the run are not kept any more.'],
   owner_lost: [502, 'The server that ran Claude Code is gone.'],
 
+  // The request could not have its turn.
+  queue_full: [429, 'Too many requests are waiting; try again later.'],
+  queue_timeout: [503, 'The request waited too long for its turn; try again later.'],
+
   // The process could not be started.
   command_not_found: [500, 'Claude Code is not installed on this server.'],
   cwd_not_found: [500, 'The working directory for Claude Code does not exist on this server.'],

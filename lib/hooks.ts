@@ -77,7 +77,7 @@ export function described(cause: unknown): string {
 }
 
 function operatorMessage(outcome: Exclude<Outcome, { status: 'success' }>): string {
-  if (outcome.status === 'crashed') return outcome.detail;
+  if ('detail' in outcome && outcome.detail !== undefined) return outcome.detail;
   const stderr = outcome.stderrTail.trim();
   return stderr === '' ? outcome.message : `${outcome.message}\n${stderr}`;
 }

@@ -13,6 +13,7 @@ export { type ClaudeStreamHandler, claudeStream, type RunInfo } from './claudeSt
 export type { DeadlineOptions } from './deadlines.js';
 export type {
   FirstTokenFacts,
+  QueueFacts,
   ReplayFacts,
   RunEndFacts,
   RunStartFacts,

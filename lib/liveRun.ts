@@ -21,13 +21,28 @@ export class LiveRun {
   /** The pid of its process, once there is one. */
   pid: number | undefined;
   #recorder: Recorder | undefined;
+  /** Begins to keep it, unless that has begun. */
+  readonly #keep: () => void;
 
   constructor(record: RunRecord, options: LiveRunOptions, createEncoder: (emit: Emit) => Encoder) {
     const { runId } = record;
     const { runs, grace, maxLogBytes } = options;
     this.record = record;
+    this.#keep = () => {
+      this.#recorder ??=
+        runs &&
+        new Recorder(
+          runs.record(record, () => this.run.stop('cancelled')),
+          maxLogBytes,
+          () => this.run.frameTaken(),
+        );
+    };
+    const hasStarted = () => this.run.started;
     this.attendance = new Attendance({
-      grace,
+      // Of a run that waits nothing would be lost but its place, which somebody else could have.
+      get grace() {
+        return hasStarted() ? grace : 0;
+      },
       isAttended: async () => (await runs?.isAttended(runId)) ?? false,
       onAbandoned: (reason) => this.run.stop(reason),
     });
@@ -40,14 +55,8 @@ export class LiveRun {
         onFirstToken: (timeToFirstTokenMs) => channels.firstToken({ runId, timeToFirstTokenMs }),
         onSpawn: (pid) => {
           this.pid = pid;
-          // Twice in a run whose session was lost.
-          this.#recorder ??=
-            runs &&
-            new Recorder(
-              runs.record(record, () => this.run.stop('cancelled')),
-              maxLogBytes,
-              () => this.run.frameTaken(),
-            );
+          // Twice in a run whose session was lost, and after it has waited.
+          this.#keep();
           options.onSpawn?.(pid);
         },
       },
@@ -60,6 +69,12 @@ export class LiveRun {
       this.#recorder?.finish(this.run.lastFrame, JSON.stringify(summaryOf(outcome)));
       channels.runEnd({ runId, outcome });
     });
+  }
+
+  /** Its turn has not come yet, or has when `position` is 0. */
+  waiting(position: number): void {
+    this.#keep();
+    this.run.waiting(position);
   }
 
   /** Settles when nothing of the run is alive, and what is to be kept of it is kept. Never rejects. */

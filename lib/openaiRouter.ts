@@ -19,7 +19,7 @@ import { type CloseOptions, Service } from './service.js';
 
 export interface OpenAIRouter extends Router {
   /**
-   * Refuses new runs with 503, lets those that are going on end for `grace` ms, and stops the rest; clients that are
+   * Refuses new runs and those that wait for their turn with 503, lets those that are going on end for `grace` ms, and stops the rest; clients that are
    * still there get an ending that says so. Settles when no process of this router is alive.
    *
    * @throws ClaudeStreamError `invalid_option`
@@ -60,7 +60,8 @@ export function openaiRouter(options?: OpenAIRouterOptions): OpenAIRouter {
     }
   });
   router.post('/chat/completions', readJson(settings.maxBodyBytes), (request, response, next) => {
-    serveChat(service, request, response).catch((cause) => next(asError('request', cause)));
+    const names = settings.key ? 'request" or "key' : 'request';
+    serveChat(service, request, response).catch((cause) => next(asError(names, cause)));
   });
   router.all(/^\/models(?:\/.+)?$/, allowOnly('GET'));
   router.all('/chat/completions', allowOnly('POST'));

@@ -107,11 +107,24 @@ export interface ClaudeStreamOptions extends CommandOptions {
    */
   readonly maxPromptBytes?: number | undefined;
 
+  /**
+   * Most runs at once; further requests wait. A run holds its place until nothing of its process is alive. Default
+   * `false`: no limit.
+   */
+  readonly concurrency?: number | false | undefined;
+  /** Most requests that wait; further ones are refused with 429. Default 100. */
+  readonly maxQueue?: number | undefined;
+  /**
+   * Whose request it is, for the queue: different keys take turns. Default: order of arrival. What it throws goes the
+   * way of what `request` throws.
+   */
+  readonly key?: ((request: Request) => string) | undefined;
+
   /** Silence after which a comment is sent. Default 15 000. */
   readonly keepAlive?: number | false | undefined;
   /**
-   * Deadlines of a run. Default `{ firstMessage: 60_000, idle: 600_000, total: 1_800_000, background: 60_000,
-   * permission: 300_000 }`; `false` for none at all.
+   * Deadlines of a run. Default `{ queue: 600_000, firstMessage: 60_000, idle: 600_000, total: 1_800_000,
+   * background: 60_000, permission: 300_000 }`; `false` for none at all.
    */
   readonly timeout?: Partial<DeadlineOptions> | false | undefined;
   /** How long the process may stay once its answer is complete. Default 2 000. */
@@ -174,6 +187,9 @@ export interface Settings {
   readonly authorize: ClaudeStreamOptions['authorize'];
   readonly canUseTool: CanUseTool | undefined;
   readonly maxPromptBytes: number;
+  readonly concurrency: number | false;
+  readonly maxQueue: number;
+  readonly key: ClaudeStreamOptions['key'];
   readonly keepAlive: number | false;
   readonly deadlines: DeadlineOptions;
   readonly exitGrace: number;
@@ -249,6 +265,8 @@ const duration = integer(1, LONGEST_TIMER, 'milliseconds');
 const durationOrFalse: Check = (value) =>
   value === false ? undefined : duration(value) && `${duration(value)}, or false`;
 
+const runCount = integer(1, 100_000, 'runs');
+
 const amount: Check = (value) =>
   typeof value === 'number' && value > 0 && Number.isFinite(value)
     ? undefined
@@ -270,7 +288,7 @@ const environment: Check = (value) =>
     ? undefined
     : 'an object whose values are strings, or undefined to remove a variable';
 
-const deadlineNames = ['firstMessage', 'idle', 'total', 'background', 'permission'];
+const deadlineNames = ['queue', 'firstMessage', 'idle', 'total', 'background', 'permission'];
 const deadlines: Check = (value) => {
   if (value === false) return undefined;
   if (!isPlainObject(value)) {
@@ -370,6 +388,10 @@ const checks: Record<keyof ClaudeStreamOptions, Check> = {
   disconnectGrace: durationOrFalse,
   authorize: func,
   maxPromptBytes: integer(1, 2 ** 30, 'bytes'),
+  concurrency: (value) =>
+    value === false ? undefined : runCount(value) && `${runCount(value)}, or false`,
+  maxQueue: integer(0, 100_000, 'requests'),
+  key: func,
   keepAlive: durationOrFalse,
   timeout: deadlines,
   exitGrace: duration,
@@ -409,6 +431,8 @@ export const routerOptionNames = Object.keys(routerChecks) as (keyof OpenAIRoute
 /** Names that other libraries use for the same thing. */
 const LIKELY_MISTAKES: Record<string, keyof ClaudeStreamOptions> = {
   onPermission: 'canUseTool',
+  maxConcurrency: 'concurrency',
+  queueSize: 'maxQueue',
   heartbeat: 'keepAlive',
   heartbeatInterval: 'keepAlive',
   ping: 'keepAlive',
@@ -491,7 +515,14 @@ function settingsOf(options: ClaudeStreamOptions, anyModel: 'any' | 'none'): Set
   const store = options.store ?? memoryStore();
   const timeout: Partial<DeadlineOptions> =
     options.timeout === false
-      ? { firstMessage: false, idle: false, total: false, background: false, permission: false }
+      ? {
+          queue: false,
+          firstMessage: false,
+          idle: false,
+          total: false,
+          background: false,
+          permission: false,
+        }
       : (options.timeout ?? {});
   return {
     format: formats[options.format ?? 'claude'],
@@ -512,8 +543,12 @@ function settingsOf(options: ClaudeStreamOptions, anyModel: 'any' | 'none'): Set
     authorize: options.authorize,
     canUseTool: options.canUseTool,
     maxPromptBytes: options.maxPromptBytes ?? 32 * 2 ** 20,
+    concurrency: options.concurrency ?? false,
+    maxQueue: options.maxQueue ?? 100,
+    key: options.key,
     keepAlive: options.keepAlive ?? 15_000,
     deadlines: {
+      queue: timeout.queue ?? 600_000,
       firstMessage: timeout.firstMessage ?? 60_000,
       idle: timeout.idle ?? 600_000,
       total: timeout.total ?? 1_800_000,

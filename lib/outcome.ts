@@ -1,5 +1,5 @@
 import type { MessageUsage, ModelUsage, ResultMessage } from './claude/messages.js';
-import { type ErrorCode, publicMessageOf } from './errors.js';
+import { ClaudeStreamError, type ErrorCode, publicMessageOf } from './errors.js';
 
 /** Token counts of a run. Input tokens are the ones that were neither written to nor read from the cache. */
 export interface Usage {
@@ -34,7 +34,7 @@ export interface RunFacts {
 export type StopReason = 'disconnected' | 'stalled' | 'cancelled' | 'closed';
 
 /** Which deadline passed. */
-export type Deadline = 'firstMessage' | 'idle' | 'total';
+export type Deadline = 'queue' | 'firstMessage' | 'idle' | 'total';
 
 /** How a run ended. Only `success` means that the answer is complete. */
 export type Ending =
@@ -45,8 +45,16 @@ export type Ending =
       /** The answer as an object, when the request asked for one that meets a schema. */
       readonly structuredOutput?: unknown;
     }
-  /** Claude Code says that the run failed; `message` is its own text, meant for users. */
-  | { readonly status: 'error'; readonly code: ErrorCode; readonly message: string }
+  /**
+   * Claude Code says that the run failed, and `message` is its own text, meant for users; or its process could not be
+   * started, and `detail` tells the operator why.
+   */
+  | {
+      readonly status: 'error';
+      readonly code: ErrorCode;
+      readonly message: string;
+      readonly detail?: string;
+    }
   | {
       readonly status: 'interrupted';
       readonly code: ErrorCode;
@@ -117,6 +125,16 @@ export function failure(code: ErrorCode, message: string): Ending {
   return { status: 'error', code, message };
 }
 
+/** The ending of a run whose process could not be started, for clients that have their headers already. */
+export function startFailure(cause: unknown): Ending {
+  if (!(cause instanceof ClaudeStreamError)) {
+    return crash(`The process could not be started: ${cause}`);
+  }
+  const { code, publicMessage, message } = cause;
+  const ending = { status: 'error', code, message: publicMessage } as const;
+  return message === publicMessage ? ending : { ...ending, detail: message };
+}
+
 /** Whether a process could not find the session, or the message in it, that it was to go on from. */
 export function isSessionLost(result: ResultMessage): boolean {
   return result.is_error === true && errorsOf(result).some((error) => LOST_SESSION.test(error));
@@ -131,7 +149,7 @@ export function interruption(reason: StopReason | 'signal'): Ending {
 }
 
 export function timeout(deadline: Deadline): Ending {
-  const code = ({ firstMessage: 'first_message', idle: 'idle', total: 'total' } as const)[deadline];
+  const code = deadline === 'firstMessage' ? 'first_message' : deadline;
   return {
     status: 'timeout',
     code: `${code}_timeout`,

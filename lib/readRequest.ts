@@ -50,6 +50,22 @@ export async function readRequest(
 }
 
 /**
+ * Whose request it is, as far as turns go; `undefined` where there are none to take.
+ *
+ * @throws ClaudeStreamError `invalid_option`
+ * @throws whatever `key` throws
+ */
+export function keyOf({ concurrency, key }: Settings, request: Request): string | undefined {
+  if (concurrency === false || key === undefined) return undefined;
+  const value: unknown = key(request);
+  if (typeof value === 'string') return value;
+  throw new ClaudeStreamError(
+    'invalid_option',
+    `The function "key" must return a string, not ${value instanceof Promise ? 'a promise' : typeof value}.`,
+  );
+}
+
+/**
  * Lays the application's fields over the body's. Its prompt replaces the client's, whichever of the two fields it came
  * in, and so does every field that it names, be it with `undefined`: a session that a user does not have must not be
  * one that the client names.

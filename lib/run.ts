@@ -24,18 +24,17 @@ import type { ClaudeProcess } from './claude/process.js';
 import { shutdown } from './claude/shutdown.js';
 import { Coalescer } from './coalescer.js';
 import { type DeadlineOptions, Deadlines } from './deadlines.js';
-import { ClaudeStreamError } from './errors.js';
 import type { Emit, Encoder } from './formats/format.js';
 import {
   crash,
   type Deadline,
   type Ending,
   endingOf,
-  failure,
   interruption,
   isSessionLost,
   type Outcome,
   type StopReason,
+  startFailure,
   timeout,
   usageOf,
 } from './outcome.js';
@@ -102,7 +101,10 @@ export class Run {
   readonly #encoder: Encoder;
   readonly #log: FrameLog;
   readonly #coalescer: Coalescer | undefined;
-  readonly #clock = performance.now();
+  /** When it was started, on the clock of `performance.now()`; `undefined` while it waits. */
+  #startedAt: number | undefined;
+  /** Whether somebody was told that it waits: it will have an outcome, come what may. */
+  #hasWaited = false;
   #deadlines: Deadlines | undefined;
   #process: ClaudeProcess | undefined;
   #shutdown: Promise<void> | undefined;
@@ -191,9 +193,25 @@ export class Run {
     return this.#ended;
   }
 
+  /** Whether its process has been asked for. */
+  get started(): boolean {
+    return this.#startedAt !== undefined;
+  }
+
   /** The number of the last frame so far. */
   get lastFrame(): number {
     return this.#log.last;
+  }
+
+  /**
+   * Its turn has not come yet, and those who follow it are told.
+   *
+   * @param position 1 for the next; 0 when the turn has come
+   */
+  waiting(position: number): void {
+    if (this.#ended) return;
+    this.#hasWaited = true;
+    this.#encoder.waiting(position);
   }
 
   /**
@@ -203,6 +221,7 @@ export class Run {
    * @throws ClaudeStreamError `command_not_found`, `cwd_not_found` or `spawn_failed`
    */
   async start(launch: Launch, fallback?: Launch): Promise<void> {
+    this.#startedAt = performance.now();
     this.#fallback = fallback;
     try {
       await this.#spawn(launch);
@@ -239,7 +258,18 @@ export class Run {
 
   /** Stops the run through the ladder; `closed` tells when nothing of it is left. */
   stop(reason: StopReason): void {
-    this.#stop(interruption(reason));
+    if (this.started) this.#stop(interruption(reason));
+    else this.abandon(interruption(reason));
+  }
+
+  /** Ends a run that has no process and will have none. One that nobody has been told of has no outcome. */
+  abandon(ending: Ending): void {
+    if (this.#ended || this.#process) return;
+    debug('%s abandoned: %o', this.id, ending);
+    this.#stopped ??= ending;
+    if (this.#hasWaited) this.#end(undefined);
+    this.#ended = true;
+    this.#resolveClosed();
   }
 
   #stop(ending: Ending): void {
@@ -328,10 +358,7 @@ export class Run {
         return;
       }
     } catch (error) {
-      this.#stopped =
-        error instanceof ClaudeStreamError
-          ? failure(error.code, error.publicMessage)
-          : crash(`The process could not be started again: ${error}`);
+      this.#stopped = startFailure(error);
     }
     this.#end(lost);
     this.#resolveClosed();
@@ -502,7 +529,7 @@ export class Run {
     clearTimeout(this.#nextStepTimer);
   }
 
-  #end(process: ClaudeProcess): void {
+  #end(process: ClaudeProcess | undefined): void {
     if (this.#ended) return;
     this.#ended = true;
     this.#cancelNextStep();
@@ -522,7 +549,7 @@ export class Run {
   }
 
   /** A result of a shape that nobody has seen yet must not leave the clients waiting. */
-  #readOutcome(process: ClaudeProcess): Outcome {
+  #readOutcome(process: ClaudeProcess | undefined): Outcome {
     try {
       return { ...this.#ending(process), ...this.#facts(process, this.#result) };
     } catch (error) {
@@ -530,7 +557,7 @@ export class Run {
     }
   }
 
-  #ending(process: ClaudeProcess): Ending {
+  #ending(process: ClaudeProcess | undefined): Ending {
     // An interrupted turn has a result too: it says that it was interrupted, but not why.
     if (this.#stopped) return this.#stopped;
     if (this.#result && !this.#turnOpen) {
@@ -546,14 +573,14 @@ export class Run {
     return this.#result !== undefined && !this.#turnOpen && this.#tasks.reporting === 0;
   }
 
-  #facts(process: ClaudeProcess, result?: ResultMessage) {
+  #facts(process: ClaudeProcess | undefined, result?: ResultMessage) {
     return {
       runId: this.id,
       durationMs: this.#elapsed(),
       timeToFirstMessageMs: this.#firstMessage,
       timeToFirstTokenMs: this.#firstToken,
-      exitCode: process.exit?.code,
-      signal: process.exit?.signal,
+      exitCode: process?.exit?.code,
+      signal: process?.exit?.signal,
       sessionId: this.#sessionId,
       lastMessageId: this.#lastMessageId,
       model: this.#model,
@@ -561,12 +588,12 @@ export class Run {
       usage: result && usageOf(result, this.#model),
       costUsd: typeof result?.total_cost_usd === 'number' ? result.total_cost_usd : undefined,
       invalidLines: this.#invalidLines,
-      stderrTail: process.stderrTail,
+      stderrTail: process?.stderrTail ?? '',
     };
   }
 
   #elapsed(): number {
-    return Math.round(performance.now() - this.#clock);
+    return this.#startedAt === undefined ? 0 : Math.round(performance.now() - this.#startedAt);
   }
 }
 
@@ -575,7 +602,9 @@ function nobodyToAsk(): PermissionDecision {
   return { behavior: 'deny', message: 'Nobody can be asked for permission.' };
 }
 
-function exitDetail({ exit, stderrTail }: ClaudeProcess): string {
+function exitDetail(process: ClaudeProcess | undefined): string {
+  if (process === undefined) return 'There was no process.';
+  const { exit, stderrTail } = process;
   const how = exit?.signal ? `was killed by ${exit.signal}` : `exited with code ${exit?.code}`;
   const reason = stderrTail.trim();
   return `The process ${how} before its answer was complete.${reason === '' ? '' : ` Its stderr ends:\n${reason}`}`;

@@ -30,13 +30,15 @@ export class Runs {
   }
 
   /**
-   * Lets the runs end, and stops those that have not; settles when nothing of them is alive.
+   * Lets the runs end that have been started, and stops those that have not ended; settles when nothing is alive.
    *
    * @param grace how long they may take, in ms
    */
   async close(grace: number): Promise<void> {
     this.#closed = true;
     const runs = this.list();
+    // First of all, or they would be given the places of those that end.
+    for (const { run } of runs) if (!run.started) run.stop('closed');
     if (grace > 0) await within(grace, Promise.all(runs.map(({ run }) => run.closed)));
     for (const { run } of runs) run.stop('closed');
     await Promise.all(runs.map(({ run }) => run.closed));

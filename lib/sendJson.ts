@@ -18,14 +18,24 @@ export function sendJson(
   response.status(status).json(body);
 }
 
+/** Answers a request for which nothing was started: what only came at a bad time may come again. */
+export function sendRefusal(
+  response: Response,
+  answer: JsonResponse,
+  stallTimeout: number | false,
+): void {
+  const isRetriable = answer.status === 503 || answer.status === 429;
+  if (isRetriable && !response.headersSent) response.setHeader('Retry-After', '5');
+  sendJson(response, answer, stallTimeout);
+}
+
 /** Answers with an error in the format's shape. */
 export function sendError(
   response: Response,
   { exposeErrors, format, stallTimeout }: Settings,
   error: ClaudeStreamError,
 ): void {
-  const { code, status, field } = error;
+  const { code, field } = error;
   const message = exposeErrors ? error.message : error.publicMessage;
-  if (status === 503) response.setHeader('Retry-After', '5');
-  sendJson(response, format.errorResponse({ code, message, field }), stallTimeout);
+  sendRefusal(response, format.errorResponse({ code, message, field }), stallTimeout);
 }

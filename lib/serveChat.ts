@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { Request, Response } from 'express';
+import type { Place } from './admission.js';
 import { type Command, commandFor, type Turn } from './claude/command.js';
 import type { PermissionRequest } from './claude/permissionPrompts.js';
 import { startProcess } from './claude/process.js';
@@ -10,10 +11,10 @@ import type { ChatRequest, Encoder, EncoderContext, JsonResponse } from './forma
 import { guardedHooks, type Hooks } from './hooks.js';
 import { LiveRun } from './liveRun.js';
 import type { RunContext, Settings } from './options.js';
-import type { StopReason } from './outcome.js';
-import { type PlannedRequest, readRequest, refuseIfTooLarge } from './readRequest.js';
-import { createRunId, type Run } from './run.js';
-import { sendError, sendJson } from './sendJson.js';
+import { type StopReason, startFailure, timeout } from './outcome.js';
+import { keyOf, type PlannedRequest, readRequest, refuseIfTooLarge } from './readRequest.js';
+import { createRunId } from './run.js';
+import { sendError, sendJson, sendRefusal } from './sendJson.js';
 import { lastEventId, parsePosition, positionAt, serveReplay } from './serveReplay.js';
 import type { Service } from './service.js';
 import { sendEventStream } from './sse/eventStream.js';
@@ -30,9 +31,10 @@ export async function serveChat(
   response: Response,
 ): Promise<void> {
   const { settings, runs } = service;
-  const context: RunContext = { runId: createRunId(), request };
+  const runId = createRunId();
+  const context: RunContext = { runId, request };
   const hooks = guardedHooks(settings.hooks, context);
-  let run: Run | undefined;
+  let stop: ((reason: StopReason) => void) | undefined;
   let leave: ((reason: StopReason) => void) | undefined;
   // Before anything is awaited: a client that leaves now must not get a process later.
   const client = watchClient(request, response, (reason) => leave?.(reason));
@@ -50,44 +52,86 @@ export async function serveChat(
     }
     if (runs.closed) throw shuttingDown();
     const planned = await readRequest(settings, service.models, request);
-    const conversation = client.gone ? undefined : await recognised(service, planned, request);
-    const command = commandTo(settings, planned, conversation, context.runId);
+    const key = keyOf(settings, request);
     if (client.gone) return;
     if (runs.closed) throw shuttingDown();
 
+    const place = service.admission.enter(key);
+    const { position } = place;
     const collected = planned.chat.stream ? undefined : new Collected();
-    const live = liveRun(settings, planned, conversation, context, hooks, collected);
-    run = live.run;
+    // Recognised when the turn has come: not before is it known where the conversation stands by then.
+    let conversation: ConversationTurn | undefined;
+    const onAnswer = service.conversations && ((text: string) => conversation?.answered(text));
+    const live = liveRun(settings, planned, context, hooks, collected, onAnswer);
+    const { run } = live;
     runs.add(live);
+    void run.closed.then(() => place.leave());
+    stop = (reason) => run.stop(reason);
     leave = live.attendance.enter();
-    const source = collected ? undefined : run.reader(settings.highWaterMark);
-    await run.start(
-      () => startProcess(command),
-      conversation?.continuation &&
-        (async () => startProcess(commandTo(settings, planned, undefined, context.runId))),
-    );
-    conversation?.begun();
     const ended = run.outcome.then(hooks.onEnd);
-    if (conversation) void run.outcome.then((outcome) => conversation.ended(outcome));
-    // Nobody has been told the run's id: nobody can come back.
-    if (client.gone) run.stop('disconnected');
-    else response.setHeader('Claude-Run-Id', context.runId);
-    if (source) {
-      const position = settings.runStore && positionAt(context.runId, 0);
-      sendEventStream(response, source, { ...settings, position }, () => {
+    const source = collected ? undefined : run.reader(settings.highWaterMark);
+
+    const start = async () => {
+      if (run.ended) return false;
+      conversation = await recognised(service, planned, request);
+      const command = commandTo(settings, planned, continued(planned, conversation), runId);
+      // Meanwhile its client has left, or it was cancelled, or the service closed.
+      if (run.ended) return false;
+      await run.start(
+        () => startProcess(command),
+        conversation?.continuation &&
+          (async () => startProcess(commandTo(settings, planned, undefined, runId))),
+      );
+      conversation?.begun();
+      if (conversation) void run.outcome.then(conversation.ended);
+      return true;
+    };
+    /** Whoever follows a run that has waited has its headers: what goes wrong is how it ended. */
+    const fail = (error: unknown) => {
+      run.abandon(startFailure(error));
+      return false;
+    };
+    /** Tells the client of the run, and everything that comes of it. */
+    const tell = () => {
+      response.setHeader('Claude-Run-Id', runId);
+      if (source === undefined) return;
+      const beginning = settings.runStore && positionAt(runId, 0);
+      sendEventStream(response, source, { ...settings, position: beginning }, () => {
         client.stalled = true;
-        const { runId } = context;
         channels.stall({ runId, request, stallTimeout: settings.stallTimeout });
         hooks.onError(
           new ClaudeStreamError('interrupted', 'The client read nothing for stallTimeout.'),
         );
       });
+    };
+
+    if (position > 0) {
+      // What is too large even for a session that knows the conversation must not wait to hear so.
+      commandTo(settings, planned, leastOf(service, planned), runId);
+      channels.queue({ runId, request, position });
+      if (source) tell();
+    }
+    const isTold = position > 0 && source !== undefined;
+    const isStarted =
+      position > 0
+        ? await turnOf(place, live, settings.deadlines.queue).then(start).catch(fail)
+        : await start();
+    if (isStarted && !isTold) {
+      // Nobody has been told the run's id: nobody can come back.
+      if (client.gone) run.stop('disconnected');
+      else tell();
+    } else if (!isStarted && position === 0) {
+      if (client.gone) return;
+      throw shuttingDown();
     }
     await ended;
-    if (collected?.answer) sendJson(response, collected.answer, settings.stallTimeout);
+    if (collected?.answer) {
+      const send = isStarted ? sendJson : sendRefusal;
+      send(response, collected.answer, settings.stallTimeout);
+    }
   } catch (error) {
     // Nobody is left to read it: without this the process would go on alone.
-    run?.stop('disconnected');
+    stop?.('disconnected');
     if (!(error instanceof ClaudeStreamError)) throw error;
     hooks.onError(error);
     if (error.code === 'response_already_sent') {
@@ -111,6 +155,7 @@ class Collected {
   encoder({ format }: Settings, context: EncoderContext, encoder: Encoder | undefined): Encoder {
     const collector = format.collector(context);
     return {
+      waiting: (position) => encoder?.waiting(position),
       message: (message, text) => {
         collector.message(message);
         encoder?.message(message, text);
@@ -126,10 +171,10 @@ class Collected {
 function liveRun(
   settings: Settings,
   { chat }: PlannedRequest,
-  conversation: ConversationTurn | undefined,
   context: RunContext,
   hooks: Hooks,
   collected: Collected | undefined,
+  onAnswer: EncoderContext['onAnswer'],
 ): LiveRun {
   const { canUseTool, toolDisplay, exposeErrors, format, runStore } = settings;
   const { runId, request } = context;
@@ -140,7 +185,7 @@ function liveRun(
     request: chat,
     toolDisplay,
     exposeErrors,
-    onAnswer: conversation && ((text) => conversation.answered(text)),
+    onAnswer,
   };
   const options = {
     ...settings,
@@ -174,26 +219,44 @@ function graceOf(
   return policy === 'continue' ? disconnectGrace : 0;
 }
 
-/** The process for a request; without a conversation it is told everything from the beginning. */
+/** Waits until a run has its place, or gave it up; those who follow it are told their position meanwhile. */
+async function turnOf(place: Place, live: LiveRun, limit: number | false): Promise<void> {
+  const timer =
+    limit === false
+      ? undefined
+      : setTimeout(() => live.run.abandon(timeout('queue')), limit).unref();
+  try {
+    await place.wait((position) => live.waiting(position));
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** The process for a request; where no session knows the conversation it is told everything from the beginning. */
 function commandTo(
   { canUseTool, maxPromptBytes }: Settings,
   { chat, commandOptions }: PlannedRequest,
-  conversation: ConversationTurn | undefined,
+  continuedTurn: Partial<Turn> | undefined,
   runId: string,
 ): Command {
   const asksPermission = canUseTool !== undefined && !chat.background;
-  const turn = { ...chat.turn, ...continued(chat, conversation) };
+  const turn = { ...chat.turn, ...continuedTurn };
   const command = commandFor(commandOptions, turn, runId, process.env, asksPermission);
   refuseIfTooLarge(command.stdin, maxPromptBytes);
   return command;
 }
 
 function continued(
-  { conversation }: ChatRequest,
+  { chat: { conversation } }: PlannedRequest,
   turn: ConversationTurn | undefined,
 ): Pick<Turn, 'session' | 'forkAt' | 'content'> | undefined {
   if (conversation === undefined || turn?.continuation === undefined) return undefined;
   return { ...turn.continuation, content: conversation.content };
+}
+
+/** The least that a process may have to be told. */
+function leastOf({ conversations }: Service, { chat }: PlannedRequest): Partial<Turn> | undefined {
+  return conversations && chat.conversation && { content: chat.conversation.content };
 }
 
 /** The conversation that a request goes on with, if it may be one that is known. */

@@ -1,4 +1,5 @@
 import { setMaxListeners } from 'node:events';
+import { Admission } from './admission.js';
 import { inquiryFor } from './claude/command.js';
 import { listModels } from './claude/listModels.js';
 import { Conversations } from './conversations/conversations.js';
@@ -20,6 +21,7 @@ export interface CloseOptions {
 export class Service {
   readonly settings: Settings;
   readonly runs = new Runs();
+  readonly admission: Admission;
   /** `undefined` when a request has no choice. */
   readonly models: Models | undefined;
   readonly conversations: Conversations | undefined;
@@ -28,6 +30,7 @@ export class Service {
   constructor(settings: Settings) {
     const { command, models, sessions } = settings;
     this.settings = settings;
+    this.admission = new Admission(settings);
     // Every replay that follows the store listens to it.
     setMaxListeners(0, this.#closing.signal);
     this.models =
@@ -49,7 +52,7 @@ export class Service {
   }
 
   /**
-   * Refuses new runs, lets the others end and stops those that have not; settles when no process is alive.
+   * Refuses new runs and those that wait for their turn, lets the others end and stops those that have not; settles when no process is alive.
    *
    * @param grace how long the runs may take to end by themselves, in ms
    */

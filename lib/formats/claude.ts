@@ -14,9 +14,9 @@ import { readBody, readFlag, readTurn } from './readTurn.js';
 
 /**
  * A message type that can be an event's name. Some are taken: EventSource fires `error` for lost connections, `outcome`
- * is the last event, and `gap` and `failure` are notices.
+ * is the last event, `queue` tells of the time before the first, and `gap` and `failure` are notices.
  */
-const EVENT_NAME = /^(?!(?:error|outcome|gap|failure)$)[\w.-]{1,64}$/;
+const EVENT_NAME = /^(?!(?:error|outcome|queue|gap|failure)$)[\w.-]{1,64}$/;
 
 /**
  * The CLI's own messages, as they came: the event's name is the message's `type`, its data the line of the CLI.
@@ -68,6 +68,10 @@ class ClaudeEncoder implements Encoder {
     this.#emit = emit;
   }
 
+  waiting(position: number): void {
+    this.#emit(JSON.stringify({ position }), 'queue');
+  }
+
   message(message: ClaudeMessage, text: string): void {
     // JSON allows CR between its tokens, an event stream takes it for the end of the line.
     const line = text.includes('\r') ? JSON.stringify(message) : text;
@@ -110,7 +114,7 @@ class ClaudeCollector implements Collector {
 function shownOutcome(outcome: Outcome, exposeErrors: boolean): object {
   if (exposeErrors) return outcome;
   const { stderrTail: _stderrTail, ...facts } = outcome;
-  if (facts.status !== 'crashed') return facts;
+  if (!('detail' in facts)) return facts;
   const { detail: _detail, ...shown } = facts;
   return shown;
 }

@@ -45,6 +45,12 @@ export type Emit = (data: string, event?: string) => void;
 
 /** Turns the messages of one run into events, as they come. */
 export interface Encoder {
+  /**
+   * The run waits for its turn; told at once, and again when its position has changed.
+   *
+   * @param position 1 for the next; 0 when its turn has come
+   */
+  waiting(position: number): void;
   /** @param text the message as the CLI wrote it, one line */
   message(message: ClaudeMessage, text: string): void;
   /** The run is over: the last events, which say truthfully how it ended. */
@@ -107,6 +113,7 @@ export function failureOf(
 ): Failure {
   const { code, message } = outcome;
   if (!exposeErrors) return { code, message };
-  const detail = outcome.status === 'crashed' ? outcome.detail : outcome.stderrTail.trim();
+  const told = 'detail' in outcome ? outcome.detail : undefined;
+  const detail = told ?? outcome.stderrTail.trim();
   return { code, message: detail === '' ? message : `${message}\n${detail}` };
 }

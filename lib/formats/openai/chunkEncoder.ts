@@ -20,6 +20,9 @@ import {
  */
 const LONGEST_TEXT = 10_000;
 
+/** What the status of a run that has waited ends as. */
+const WAITED = 'Waited in the queue';
+
 /** Streamed: one chunk for each delta, status chunks for what has no place in the text. */
 export class ChunkEncoder implements Encoder, AnswerSink {
   readonly #context: EncoderContext;
@@ -32,12 +35,21 @@ export class ChunkEncoder implements Encoder, AnswerSink {
   /** Whether the content ends with a line of its own, which the next text must not run into. */
   #lineWritten = false;
   #textWritten = false;
+  #isWaiting = false;
 
   constructor(context: EncoderContext, emit: Emit) {
     this.#context = context;
     this.#emit = emit;
     // With `include_usage` every chunk but the last carries a null.
     this.#usageField = context.request.includeUsage ? ',"usage":null' : '';
+  }
+
+  waiting(position: number): void {
+    this.#isWaiting = position > 0;
+    this.notice(
+      this.#isWaiting ? `Waiting: ${ordinal(position)} in the queue` : WAITED,
+      !this.#isWaiting,
+    );
   }
 
   message(message: ClaudeMessage): void {
@@ -49,6 +61,7 @@ export class ChunkEncoder implements Encoder, AnswerSink {
   }
 
   end(outcome: Outcome): void {
+    if (this.#isWaiting) this.notice(WAITED, true);
     this.#say(this.#tags.flush());
     this.#answer.end();
     if (outcome.status === 'success') this.#finish(outcome);
@@ -154,6 +167,13 @@ export class ChunkEncoder implements Encoder, AnswerSink {
       `${this.#head}"choices":[{"index":0,"delta":${delta},"finish_reason":${finishReason}}]${this.#usageField}}`,
     );
   }
+}
+
+/** 1st, 2nd, 3rd, 4th, 11th. */
+function ordinal(number: number): string {
+  const isTeen = Math.floor(number / 10) % 10 === 1;
+  const ending = isTeen ? undefined : ['th', 'st', 'nd', 'rd'][number % 10];
+  return `${number}${ending ?? 'th'}`;
 }
 
 function modelOf(message: ClaudeMessage): string | undefined {

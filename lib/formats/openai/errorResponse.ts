@@ -9,6 +9,8 @@ const names: Partial<Record<ErrorCode, { status?: number; type?: string; code: s
   prompt_too_long: { code: 'context_length_exceeded' },
   prompt_too_large: { code: 'context_length_exceeded' },
   model_not_offered: { status: 404, code: 'model_not_found' },
+  // Both are tried again after a while, as the header Retry-After says.
+  queue_full: { type: 'rate_limit_error', code: 'rate_limit_exceeded' },
   rate_limited: { type: 'rate_limit_error', code: 'rate_limit_exceeded' },
   billing: { status: 429, type: 'insufficient_quota', code: 'insufficient_quota' },
   refused: { code: 'content_filter' },
