@@ -114,6 +114,7 @@ describe('onError', () => {
       'Its stderr ends.',
     ],
     [{ status: 'error', code: 'refused', message: 'Public.' }, 'Public.'],
+    [{ status: 'error', code: 'cwd_not_found', message: 'Public.', detail: 'Why.' }, 'Why.'],
     [
       { status: 'error', code: 'refused', message: 'Public.', stderrTail: ' why\n' },
       'Public.\nwhy',

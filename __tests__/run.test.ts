@@ -7,7 +7,7 @@ import type { ClaudeMessage } from '../lib/claude/messages';
 import { startProcess } from '../lib/claude/process';
 import type { DeadlineOptions } from '../lib/deadlines';
 import { ClaudeStreamError } from '../lib/errors';
-import type { Outcome } from '../lib/outcome';
+import { type Outcome, startFailure, timeout } from '../lib/outcome';
 import { createRunId, type Launch, Run, type RunOptions } from '../lib/run';
 import {
   allGone,
@@ -447,6 +447,58 @@ describe('a run by itself', () => {
     await run.closed;
     return outcome;
   }
+
+  describe('that has no process', () => {
+    it('ends with an outcome once it was told that it waits', async () => {
+      const one = watch('conversation', {});
+      one.run.waiting(1);
+      expect([one.run.started, one.run.ended]).toEqual([false, false]);
+      one.run.stop('cancelled');
+      one.run.abandon(timeout('queue'));
+      expect(await ended(one)).toMatchObject({
+        status: 'interrupted',
+        reason: 'cancelled',
+        durationMs: 0,
+        timeToFirstMessageMs: undefined,
+        exitCode: undefined,
+        signal: undefined,
+        sessionId: undefined,
+        turns: 0,
+        stderrTail: '',
+      });
+      expect(one.starts()).toEqual([]);
+    });
+
+    it('is only closed when it is stopped before anybody was told of it', async () => {
+      const one = watch('conversation', {});
+      const outcome = jest.fn();
+      void one.run.outcome.then(outcome);
+      one.run.stop('disconnected');
+      await one.run.closed;
+      expect(one.run.ended).toBe(true);
+      expect(outcome).not.toHaveBeenCalled();
+    });
+
+    it('since none can be started, can be ended with the reason', async () => {
+      const one = watch('conversation', { command: '/secret/place/claude' });
+      const error = await one.run.start(one.launch()).catch((cause) => cause);
+      await one.run.closed;
+      one.run.abandon(startFailure(error));
+      expect(await one.run.outcome).toMatchObject({
+        status: 'error',
+        code: 'command_not_found',
+        message: 'Claude Code is not installed on this server.',
+        detail: expect.stringContaining('/secret/place/claude'),
+      });
+    });
+
+    it('is the only one that can be abandoned', async () => {
+      const one = watch('conversation', {});
+      await one.run.start(one.launch());
+      one.run.abandon(timeout('queue'));
+      expect(await ended(one)).toMatchObject({ status: 'success' });
+    });
+  });
 
   describe('whose session is lost', () => {
     const told = { content: 'everything from the beginning' };

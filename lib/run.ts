@@ -103,7 +103,7 @@ export class Run {
   readonly #coalescer: Coalescer | undefined;
   /** When it was started, on the clock of `performance.now()`; `undefined` while it waits. */
   #startedAt: number | undefined;
-  /** Whether somebody was told that it waits: it will have an outcome, come what may. */
+  /** Whether somebody was told that it waits: it has an outcome then, come what may. */
   #hasWaited = false;
   #deadlines: Deadlines | undefined;
   #process: ClaudeProcess | undefined;
@@ -259,16 +259,19 @@ export class Run {
   /** Stops the run through the ladder; `closed` tells when nothing of it is left. */
   stop(reason: StopReason): void {
     if (this.started) this.#stop(interruption(reason));
-    else this.abandon(interruption(reason));
+    else if (this.#hasWaited) this.abandon(interruption(reason));
+    else {
+      // Nobody has been told of it, so nobody is told how it ended.
+      this.#ended = true;
+      this.#resolveClosed();
+    }
   }
 
-  /** Ends a run that has no process and will have none. One that nobody has been told of has no outcome. */
+  /** Ends a run that has no process and will have none. */
   abandon(ending: Ending): void {
     if (this.#ended || this.#process) return;
-    debug('%s abandoned: %o', this.id, ending);
     this.#stopped ??= ending;
-    if (this.#hasWaited) this.#end(undefined);
-    this.#ended = true;
+    this.#end(undefined);
     this.#resolveClosed();
   }
 

@@ -1,7 +1,7 @@
-import { errorCodes, statusOf } from '../../lib/errors.js';
+import { ClaudeStreamError, errorCodes, statusOf } from '../../lib/errors.js';
 import { claude } from '../../lib/formats/claude.js';
 import type { Notice } from '../../lib/formats/format.js';
-import { crash, type Ending, interruption, timeout } from '../../lib/outcome.js';
+import { crash, type Ending, interruption, startFailure, timeout } from '../../lib/outcome.js';
 import { collect, contextOf, encode, init, outcomeOf, result, success } from './support.js';
 
 const refused: Ending = { status: 'error', code: 'refused', message: 'I would rather not.' };
@@ -53,6 +53,7 @@ describe('an event', () => {
   it.each([
     ['error', 'an EventSource fires it for lost connections'],
     ['outcome', 'it is the last event of every run'],
+    ['queue', 'it is the position of a run that waits'],
     ['gap', 'it is a notice'],
     ['failure', 'it is a notice'],
     ['', 'a name may not be empty'],
@@ -61,6 +62,19 @@ describe('an event', () => {
     ['x'.repeat(65), 'it is too long'],
   ])('of the type %j has no name: %s', (type) => {
     expect(eventOf(JSON.stringify({ type }))?.event).toBeUndefined();
+  });
+});
+
+describe('a run that waits', () => {
+  it('has its position as an event', () => {
+    const events: unknown[] = [];
+    const encoder = claude.encoder(contextOf(), (data, event) => events.push([event, data]));
+    for (const position of [2, 1, 0]) encoder.waiting(position);
+    expect(events).toEqual([
+      ['queue', '{"position":2}'],
+      ['queue', '{"position":1}'],
+      ['queue', '{"position":0}'],
+    ]);
   });
 });
 
@@ -88,6 +102,16 @@ describe('the last event', () => {
     expect(shown).not.toHaveProperty('stderrTail');
     expect(shown).not.toHaveProperty('detail');
     expect(JSON.stringify(shown)).not.toContain('secret');
+  });
+
+  it('shows why a process could not be started only with exposeErrors', () => {
+    const error = new ClaudeStreamError('cwd_not_found', 'There is no /root/secret.');
+    const outcome = outcomeOf(startFailure(error));
+    expect(JSON.stringify(outcomeShown(claude, [], outcome))).not.toContain('secret');
+    expect(outcomeShown(claude, [], outcome, exposing)).toMatchObject({
+      code: 'cwd_not_found',
+      detail: 'There is no /root/secret.',
+    });
   });
 
   it('shows stderr with exposeErrors', () => {

@@ -1,5 +1,5 @@
 import type { ClaudeMessage } from '../../../lib/claude/messages.js';
-import { toolDisplays } from '../../../lib/formats/format.js';
+import { type EncoderContext, toolDisplays } from '../../../lib/formats/format.js';
 import { withoutDisplay } from '../../../lib/formats/openai/answerText.js';
 import { openai } from '../../../lib/formats/openai/openai.js';
 import { crash, type Ending, interruption, timeout } from '../../../lib/outcome.js';
@@ -38,6 +38,59 @@ import {
   withSchema,
   withUsage,
 } from './stream.js';
+
+describe('a run that waits', () => {
+  const chunksOf = (overrides: Partial<EncoderContext>, ...positions: number[]) => {
+    const datas: string[] = [];
+    const encoder = openai.encoder(contextOf(overrides), (data) => datas.push(data));
+    for (const position of positions) encoder.waiting(position);
+    return { encoder, datas, chunks: () => datas.map((data) => JSON.parse(data)) };
+  };
+
+  it('has its position as status, after the role', () => {
+    const { chunks } = chunksOf({}, 3, 2, 0);
+    expect(chunks()[0].choices[0].delta).toEqual({ role: 'assistant', content: '' });
+    expect(
+      chunks()
+        .slice(1)
+        .map(({ choices, event }) => [choices, event.data]),
+    ).toEqual([
+      [[], { description: 'Waiting: 3rd in the queue', done: false }],
+      [[], { description: 'Waiting: 2nd in the queue', done: false }],
+      [[], { description: 'Waited in the queue', done: true }],
+    ]);
+  });
+
+  it.each([
+    [1, '1st'],
+    [2, '2nd'],
+    [3, '3rd'],
+    [4, '4th'],
+    [11, '11th'],
+    [12, '12th'],
+    [13, '13th'],
+    [21, '21st'],
+    [102, '102nd'],
+    [111, '111th'],
+    [10_000, '10000th'],
+  ])('%d is said as %s', (position, word) => {
+    expect(chunksOf({}, position).datas[1]).toContain(`Waiting: ${word} in the queue`);
+  });
+
+  it('has no status left open when its turn never comes', () => {
+    const { encoder, datas } = chunksOf({}, 1);
+    encoder.end(failed('queue_timeout'));
+    expect(datas.slice(-3)).toEqual([
+      expect.stringContaining('"Waited in the queue","done":true'),
+      expect.stringContaining('"code":"queue_timeout"'),
+      '[DONE]',
+    ]);
+  });
+
+  it.each(['text', 'none'] as const)('says nothing with toolDisplay %s', (toolDisplay) => {
+    expect(chunksOf({ toolDisplay }, 3, 2, 0).datas).toEqual([]);
+  });
+});
 
 describe('every chunk', () => {
   it('has a choices array, except the error and [DONE]', () => {
