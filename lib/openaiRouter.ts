@@ -38,7 +38,7 @@ export function openaiRouter(options?: OpenAIRouterOptions): OpenAIRouter {
   const settings = readRouterOptions(options);
   const service = new Service(settings);
   const router = express.Router();
-  router.use(admission(settings));
+  router.use(authentication(settings));
   router.get('/models', async (_request, response, next) => {
     try {
       const models = (await service.models?.list()) ?? [];
@@ -79,7 +79,7 @@ export function openaiRouter(options?: OpenAIRouterOptions): OpenAIRouter {
 }
 
 /** Lets in who has a key. Without one everybody is let in, which is worth a warning once a stranger could come. */
-function admission({ apiKey }: RouterSettings): RequestHandler {
+function authentication({ apiKey }: RouterSettings): RequestHandler {
   if (apiKey !== undefined) {
     const authorize = authorization(apiKey);
     return (request, _response, next) => {
