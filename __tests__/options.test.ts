@@ -67,6 +67,7 @@ describe('without options', () => {
       maxLineLength: 67_108_864,
       toolDisplay: 'status',
       exposeErrors: false,
+      warm: 0,
       hooks: {},
     });
   });
@@ -172,6 +173,7 @@ describe('options', () => {
       maxLineLength: 65_536,
       toolDisplay: 'none',
       exposeErrors: true,
+      warm: 0,
       onStart: () => {},
       onMessage: () => {},
       onEnd: () => {},
@@ -267,6 +269,9 @@ describe('a wrong value is refused at creation and the message says what is expe
       '"highWaterMark" must be a whole number of bytes from 1024 to 1073741824.',
     ],
     [{ toolDisplay: 'all' }, `"toolDisplay" must be one of 'status', 'text', 'details', 'none'.`],
+    [{ warm: -1 }, '"warm" must be a whole number of processes from 0 to 100.'],
+    [{ warm: 101 }, '"warm" must be a whole number of processes from 0 to 100.'],
+    [{ warm: true }, '"warm" must be a whole number of processes from 0 to 100.'],
     [{ onEnd: 'log' }, '"onEnd" must be a function.'],
   ])('%j', (options, message) => {
     expect(complaint(options)).toBe(message);

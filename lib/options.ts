@@ -148,6 +148,12 @@ export interface ClaudeStreamOptions extends CommandOptions {
   /** Shows stderr and paths to clients. Default `false`. */
   readonly exposeErrors?: boolean | undefined;
 
+  /**
+   * How many processes are started ahead, with the options of the middleware, and wait for a request. Default 0. Each
+   * holds 150 to 300 MB.
+   */
+  readonly warm?: number | undefined;
+
   /** Answers the permission prompts of the CLI. Default: it denies what its settings do not allow. */
   readonly canUseTool?: CanUseTool | undefined;
 
@@ -185,6 +191,7 @@ export interface Settings {
   readonly onDisconnect: 'stop' | 'continue' | undefined;
   readonly disconnectGrace: number | false;
   readonly authorize: ClaudeStreamOptions['authorize'];
+  readonly warm: number;
   readonly canUseTool: CanUseTool | undefined;
   readonly maxPromptBytes: number;
   readonly concurrency: number | false;
@@ -404,6 +411,7 @@ const checks: Record<keyof ClaudeStreamOptions, Check> = {
   maxLineLength: integer(2 ** 16, 2 ** 28, 'bytes'),
   toolDisplay: oneOf(toolDisplays),
   exposeErrors: flag,
+  warm: integer(0, 100, 'processes'),
   canUseTool: func,
   onStart: func,
   onMessage: func,
@@ -541,6 +549,7 @@ function settingsOf(options: ClaudeStreamOptions, anyModel: 'any' | 'none'): Set
     onDisconnect: options.onDisconnect,
     disconnectGrace: options.disconnectGrace ?? 300_000,
     authorize: options.authorize,
+    warm: options.warm ?? 0,
     canUseTool: options.canUseTool,
     maxPromptBytes: options.maxPromptBytes ?? 32 * 2 ** 20,
     concurrency: options.concurrency ?? false,

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { setTimeout as delay, setImmediate as immediate } from 'node:timers/promises';
 import createDebug from 'debug';
 import { BackgroundTasks } from './claude/backgroundTasks.js';
-import { INITIALIZE_REQUEST } from './claude/command.js';
+import { isSetupRequest } from './claude/command.js';
 import { killAtExit } from './claude/killAtExit.js';
 import { type Line, readLines } from './claude/lines.js';
 import {
@@ -20,6 +20,7 @@ import {
   PermissionPrompts,
   type PermissionRequest,
 } from './claude/permissionPrompts.js';
+import type { TakenProcess } from './claude/pool.js';
 import type { ClaudeProcess } from './claude/process.js';
 import { shutdown } from './claude/shutdown.js';
 import { Coalescer } from './coalescer.js';
@@ -51,8 +52,8 @@ const EOF_GRACE = 500;
  */
 const IDLE_GRACE = 250;
 
-/** Comes up with the process of a run: starts one, or takes one that waits. */
-export type Launch = () => Promise<ClaudeProcess>;
+/** Comes up with the process of a run: starts one, or takes one that waits, which may have been dying already. */
+export type Launch = () => Promise<ClaudeProcess & Partial<Pick<TakenProcess, 'startAgain'>>>;
 
 export interface RunOptions {
   readonly deadlines: DeadlineOptions;
@@ -118,9 +119,9 @@ export class Run {
   #ended = false;
   /** Whoever takes the frames has no room for more. */
   #heldBack = false;
-  /** Comes up with another process when the first one cannot find its session. */
+  /** Comes up with another process when the first one cannot find its session, or ends before it has begun. */
   #fallback: Launch | undefined;
-  /** The process said that it cannot find its session, and nothing else: it is as if it had never been. */
+  /** The process found no session, or ended before it had begun: it is as if it had never been. */
   #lost = false;
   /** Whether the chunk of stdout that is being read holds a message. */
   #heard = false;
@@ -240,6 +241,7 @@ export class Run {
     const { decidePermission, deadlines, onPermissionFailure } = this.#options;
     killAtExit(process);
     this.#process = process;
+    this.#fallback ??= process.startAgain;
     this.#options.onSpawn?.(process.pid);
     this.#gone = new Promise((resolve) => {
       this.#resolveGone = resolve;
@@ -345,7 +347,7 @@ export class Run {
 
   /** What goes wrong now can only be told as the run's outcome: its clients have their headers. */
   async #startAgain(lost: ClaudeProcess, fallback: Launch): Promise<void> {
-    debug('%s: the session is lost, the conversation is told from its beginning', this.id);
+    debug('%s: %d is lost, another takes its place', this.id, lost.pid);
     await this.#shutdown;
     this.#shutdown = undefined;
     this.#process = undefined;
@@ -409,7 +411,7 @@ export class Run {
     // The answers to what was written to stdin are nobody else's business: they hold the account's name.
     if (isControlResponse(message)) {
       const { subtype, request_id, error } = message.response;
-      if (subtype === 'error' && request_id === INITIALIZE_REQUEST) {
+      if (subtype === 'error' && isSetupRequest(request_id)) {
         this.#stop(crash(`The CLI could not be set up: ${error}`));
       }
       return;

@@ -78,7 +78,7 @@ export async function serveChat(
       // Meanwhile its client has left, or it was cancelled, or the service closed.
       if (run.ended) return false;
       await run.start(
-        () => startProcess(command),
+        service.launch(command),
         conversation?.continuation &&
           (async () => startProcess(commandTo(settings, planned, undefined, runId))),
       );
@@ -242,7 +242,7 @@ function commandTo(
   const asksPermission = canUseTool !== undefined && !chat.background;
   const turn = { ...chat.turn, ...continuedTurn };
   const command = commandFor(commandOptions, turn, runId, process.env, asksPermission);
-  refuseIfTooLarge(command.stdin, maxPromptBytes);
+  refuseIfTooLarge(`${command.setup}${command.prompt}`, maxPromptBytes);
   return command;
 }
 

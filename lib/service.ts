@@ -1,12 +1,14 @@
 import { setMaxListeners } from 'node:events';
 import { Admission } from './admission.js';
-import { inquiryFor } from './claude/command.js';
+import { type Command, inquiryFor, spareFor } from './claude/command.js';
 import { listModels } from './claude/listModels.js';
+import { Pool } from './claude/pool.js';
+import { startProcess } from './claude/process.js';
 import { Conversations } from './conversations/conversations.js';
 import { ClaudeStreamError } from './errors.js';
 import { Models } from './models.js';
 import type { Settings } from './options.js';
-import { createRunId } from './run.js';
+import { createRunId, type Launch } from './run.js';
 import { Runs } from './runs.js';
 
 /** Above it, Node's timers fire at once. */
@@ -25,10 +27,11 @@ export class Service {
   /** `undefined` when a request has no choice. */
   readonly models: Models | undefined;
   readonly conversations: Conversations | undefined;
+  readonly #pool: Pool | undefined;
   readonly #closing = new AbortController();
 
   constructor(settings: Settings) {
-    const { command, models, sessions } = settings;
+    const { canUseTool, command, models, sessions, warm } = settings;
     this.settings = settings;
     this.admission = new Admission(settings);
     // Every replay that follows the store listens to it.
@@ -40,6 +43,9 @@ export class Service {
             listModels(inquiryFor(command, createRunId(), process.env), signal),
           );
     this.conversations = sessions && new Conversations(sessions.store);
+    const createCommand = () =>
+      spareFor(command, createRunId(), process.env, canUseTool !== undefined);
+    this.#pool = warm > 0 ? new Pool({ size: warm, createCommand }) : undefined;
   }
 
   /** Aborted when the last run has ended: the streams of runs of other instances end here. */
@@ -49,6 +55,11 @@ export class Service {
 
   get closed(): boolean {
     return this.#closing.signal.aborted;
+  }
+
+  /** The way to a process for a command: one that waits, if there is one that fits. */
+  launch(command: Command): Launch {
+    return async () => this.#pool?.take(command) ?? startProcess(command);
   }
 
   /**
@@ -64,7 +75,7 @@ export class Service {
       );
     }
     const closed = this.runs.close(grace);
-    await Promise.all([closed, this.models?.close()]);
+    await Promise.all([closed, this.models?.close(), this.#pool?.close()]);
     this.#closing.abort();
   }
 }

@@ -38,17 +38,16 @@ function environment(server: NodeJS.ProcessEnv, env: CommandOptions['env'] = {})
 
 /** The content of the user message on stdin. */
 function content(turn: Turn['content'], options: CommandOptions = {}): unknown {
-  const { stdin } = command(options, { content: turn });
-  return JSON.parse(stdin).message.content;
+  const { prompt } = command(options, { content: turn });
+  return JSON.parse(prompt).message.content;
 }
 
-/** What the process is told before the user message, which is always the last line; `undefined` if nothing. */
+/** What the process is told before the user message; `undefined` if nothing. */
 function setup(options: CommandOptions, turn: Partial<Turn> = {}): unknown {
-  const [user, ...before] = command(options, turn).stdin.trimEnd().split('\n').toReversed();
-  expect(JSON.parse(user ?? '').type).toBe('user');
-  expect(before.length).toBeLessThan(2);
-  if (before[0] === undefined) return undefined;
-  const { type, request_id, request } = JSON.parse(before[0]);
+  const { setup, prompt } = command(options, turn);
+  expect(JSON.parse(prompt).type).toBe('user');
+  if (setup === '') return undefined;
+  const { type, request_id, request } = JSON.parse(setup);
   expect({ type, request_id }).toEqual({
     type: 'control_request',
     request_id: 'claude-stream-initialize',
@@ -67,7 +66,8 @@ describe('the command', () => {
         CLAUDE_CODE_DISABLE_FILE_MENTIONS: '1',
         CLAUDE_STREAM_RUN_ID: 'run-1',
       },
-      stdin: '{"type":"user","message":{"role":"user","content":"hello"}}\n',
+      setup: '',
+      prompt: '{"type":"user","message":{"role":"user","content":"hello"}}\n',
     });
   });
 
@@ -126,17 +126,17 @@ describe('flags', () => {
 
 describe('the turn', () => {
   test('never becomes an argument, even when it looks like a flag', () => {
-    const { args, stdin } = command({}, { content: '--version' });
+    const { args, prompt } = command({}, { content: '--version' });
     expect(args).toEqual(fixed);
-    expect(JSON.parse(stdin)).toEqual({
+    expect(JSON.parse(prompt)).toEqual({
       type: 'user',
       message: { role: 'user', content: '--version' },
     });
   });
 
   test('is one line of stdin, whatever it holds', () => {
-    const { stdin } = command({}, { content: 'one\ntwo\r\nthree\u2028four' });
-    expect(stdin.indexOf('\n')).toBe(stdin.length - 1);
+    const { prompt } = command({}, { content: 'one\ntwo\r\nthree\u2028four' });
+    expect(prompt.indexOf('\n')).toBe(prompt.length - 1);
     expect(content('one\ntwo')).toBe('one\ntwo');
   });
 
@@ -266,7 +266,7 @@ describe('an inquiry', () => {
   });
 
   test('has no prompt', () => {
-    expect(JSON.parse(inquiry.stdin)).toEqual({
+    expect(JSON.parse(inquiry.setup)).toEqual({
       type: 'control_request',
       request_id: INITIALIZE_REQUEST,
       request: { subtype: 'initialize' },

@@ -82,12 +82,25 @@ export interface Command {
   readonly args: readonly string[];
   readonly cwd: string | undefined;
   readonly env: Readonly<Record<string, string>>;
-  /** What is written to stdin first: whole lines. */
-  readonly stdin: string;
+  /** What is written to stdin first, whole lines: how the process is set up, if anything is to be said of that. */
+  readonly setup: string;
+  /** What is written after it: the user message. Empty for a process that is asked later, or never. */
+  readonly prompt: string;
 }
 
 /** The id of the control request that sets a process up; its answer bears the same. */
 export const INITIALIZE_REQUEST = 'claude-stream-initialize';
+
+/** The ids of those that change what a process was started with. */
+export const SET_MODEL_REQUEST = 'claude-stream-set-model';
+export const SET_PERMISSION_MODE_REQUEST = 'claude-stream-set-permission-mode';
+
+/** Whether a control request is one without which a run would not be what was asked for. */
+export function isSetupRequest(id: unknown): boolean {
+  return (
+    id === INITIALIZE_REQUEST || id === SET_MODEL_REQUEST || id === SET_PERMISSION_MODE_REQUEST
+  );
+}
 
 /** Every process of a run carries the run's id in this variable; that is how its survivors are found. */
 export const RUN_ID_VARIABLE = 'CLAUDE_STREAM_RUN_ID';
@@ -112,8 +125,20 @@ export function commandFor(
   if (asksPermission) flags.push('--permission-prompt-tool=stdio');
   return {
     ...processFor(options, flags, runId, serverEnvironment),
-    stdin: `${initializeLine(options, turn)}${userMessageLine(turn.content, options)}`,
+    setup: initializeLine(options, turn),
+    prompt: userMessageLine(turn.content, options),
   };
+}
+
+/** A process for the options alone, which has not been asked anything yet. */
+export function spareFor(
+  options: CommandOptions,
+  id: string,
+  serverEnvironment: NodeJS.ProcessEnv,
+  asksPermission: boolean,
+): Command {
+  const command = commandFor(options, { content: '' }, id, serverEnvironment, asksPermission);
+  return { ...command, prompt: '' };
 }
 
 /** A process that is asked what it offers and never given a prompt: no tools, no MCP servers, no session. */
@@ -131,7 +156,8 @@ export function inquiryFor(
       runId,
       serverEnvironment,
     ),
-    stdin: line(initializeRequest({})),
+    setup: BARE_SETUP,
+    prompt: '',
   };
 }
 
@@ -195,6 +221,9 @@ function initializeRequest(setup: object): object {
 function line(message: object): string {
   return `${JSON.stringify(message)}\n`;
 }
+
+/** Asks for an answer and changes nothing, in no byte of what the model is sent (2.1.197 and 2.1.330). */
+export const BARE_SETUP = line(initializeRequest({}));
 
 function flagsFor(options: CommandOptions, turn: Partial<Turn>): string[] {
   const values: Record<string, string | number | undefined> = {

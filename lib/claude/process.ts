@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { stat } from 'node:fs/promises';
+import type { Socket } from 'node:net';
 import type { Readable, Writable } from 'node:stream';
 import createDebug from 'debug';
 import { ClaudeStreamError } from '../errors.js';
@@ -31,8 +32,12 @@ export interface ClaudeProcess {
   readonly stderrTail: string;
   /** Writes one message to stdin; without effect once stdin is closed. */
   send(message: object): void;
+  /** Writes whole lines to stdin; without effect once stdin is closed. */
+  write(lines: string): void;
   closeStdin(): void;
   kill(signal: NodeJS.Signals): void;
+  /** Whether the server stays for as long as the process does; it does by default. */
+  keepsServer(keeps: boolean): void;
   /** Lets go of the pipes, which a process that inherited them could keep open for ever. */
   release(): void;
 }
@@ -43,7 +48,7 @@ interface Started extends Pick<ClaudeProcess, 'pid' | 'id' | 'stdout'> {
 }
 
 /**
- * Starts the CLI and writes the user message to its stdin.
+ * Starts the CLI and writes to its stdin how it is set up and what it is asked.
  *
  * @throws ClaudeStreamError `command_not_found`, `cwd_not_found` or `spawn_failed`
  */
@@ -66,13 +71,13 @@ export async function startProcess(command: Command): Promise<ClaudeProcess> {
     throw new ClaudeStreamError('spawn_failed', `${command.command} started without its pipes.`);
   }
   const id = command.env[RUN_ID_VARIABLE] ?? '';
-  return observe(child, { pid, id, stdin, stdout, stderr }, command.stdin);
+  return observe(child, { pid, id, stdin, stdout, stderr }, `${command.setup}${command.prompt}`);
 }
 
 function observe(
   child: ChildProcess,
   { pid, id, stdin, stdout, stderr }: Started,
-  firstLine: string,
+  firstLines: string,
 ): ClaudeProcess {
   let exit: Exit | undefined;
   let stderrTail = '';
@@ -93,7 +98,7 @@ function observe(
     debug('%d stderr: %s', pid, text);
     stderrTail = (stderrTail + text).slice(-STDERR_TAIL);
   });
-  stdin.write(firstLine);
+  stdin.write(firstLines);
 
   return {
     pid,
@@ -110,7 +115,10 @@ function observe(
       return stderrTail;
     },
     send(message) {
-      if (stdin.writable) stdin.write(`${JSON.stringify(message)}\n`);
+      this.write(`${JSON.stringify(message)}\n`);
+    },
+    write(lines) {
+      if (stdin.writable) stdin.write(lines);
     },
     closeStdin() {
       if (stdin.writable) stdin.end();
@@ -118,6 +126,13 @@ function observe(
     kill(signal) {
       debug('%d: %s', pid, signal);
       child.kill(signal);
+    },
+    keepsServer(keeps) {
+      // Typed as mere streams; those of a child process are sockets.
+      for (const handle of [child, ...([stdin, stdout, stderr] as Socket[])]) {
+        if (keeps) handle.ref();
+        else handle.unref();
+      }
     },
     release() {
       stdin.destroy();
