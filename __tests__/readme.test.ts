@@ -67,7 +67,7 @@ describe('README', () => {
       'toolDisplay',
     ] as const;
     const router = ['maxBodyBytes', 'taskModel'] as const;
-    const admission = ['concurrency', 'maxQueue'] as const;
+    const admission = ['warm', 'concurrency', 'maxQueue'] as const;
     const waits = ['queue', 'firstMessage', 'idle', 'total', 'background', 'permission'] as const;
     for (const name of [...names, ...more, ...router, ...admission, ...waits]) {
       expect(`${name} ${inNumbers(shown[name] ?? '')}`).toBe(`${name} ${defaults[name]}`);

@@ -16,7 +16,7 @@ export function processesOf(runId: string, marker?: string): Process[] {
 }
 
 /** Every living process that has this variable, written `NAME=value`, in its environment, or `marker` in its arguments. */
-function processesWith(variable: string, marker?: string): Process[] {
+export function processesWith(variable: string, marker?: string): Process[] {
   return readdirSync('/proc')
     .filter((name) => /^\d+$/.test(name))
     .flatMap((name) => {
