@@ -40,11 +40,13 @@ async function logged(event: 'start' | 'ready'): Promise<number[]> {
 
 /** Settles when so many processes have been ready, with the pids of all of them. */
 async function ready(count: number): Promise<number[]> {
-  for (;;) {
+  const deadline = performance.now() + 10_000;
+  while (performance.now() < deadline) {
     const pids = await logged('ready');
     if (pids.length >= count) return pids;
     await delay(5);
   }
+  throw new Error('It does not get ready.');
 }
 
 /** A server in front of the fixture `waiting`, with one process that waits. */

@@ -21,6 +21,7 @@ afterEach(async () => {
     await process.exited;
   }
   await Promise.all(pools.splice(0).map((pool) => pool.close()));
+  for (const { child } of await logged('child')) if (child) killIfAlive(child);
   expect((await started()).filter(isAlive)).toEqual([]);
   await rm(folder, { recursive: true });
 });
@@ -40,14 +41,25 @@ async function logged(event: string): Promise<Logged[]> {
 /** The processes that were started so far, in their order. */
 const started = async () => (await logged('start')).map(({ pid }) => pid);
 
-/** Settles with the processes once so many have been started. */
-async function atLeast(count: number): Promise<number[]> {
-  for (;;) {
-    const pids = await started();
-    if (pids.length >= count) return pids;
+/** Settles with what is found, once there is something; fails after 10 s. */
+async function until<Found>(
+  find: () => Found | false | undefined | Promise<Found | false | undefined>,
+): Promise<Found> {
+  const deadline = performance.now() + 10_000;
+  while (performance.now() < deadline) {
+    const found = await find();
+    if (found) return found;
     await delay(5);
   }
+  throw new Error('It does not come.');
 }
+
+/** Settles with the processes once so many have been started. */
+const atLeast = (count: number) =>
+  until(async () => {
+    const pids = await started();
+    return pids.length >= count && pids;
+  });
 
 const options = (env: Record<string, string>): CommandOptions => ({
   command: fixturePath('waiting'),
@@ -71,14 +83,9 @@ function createPool(
   const command = commandFor(options(env), { content: 'hi' }, 'run', process.env);
   /** Takes a process as soon as there is one. */
   const take = async () => {
-    for (;;) {
-      const found = pool.take(command);
-      if (found) {
-        taken.push(found);
-        return found;
-      }
-      await delay(5);
-    }
+    const process = await until(() => pool.take(command));
+    taken.push(process);
+    return process;
   };
   return { pool, command, take };
 }
@@ -146,7 +153,7 @@ test('one that waits is no reason for the server to stay; one that was taken is'
     process.getActiveResourcesInfo().filter((type) => /^(Process|Pipe)Wrap$/.test(type)).length;
   const before = held();
   const { take } = createPool(1, {}, { pause: 60_000 });
-  while ((await logged('ready')).length === 0) await delay(5);
+  await until(async () => (await logged('ready')).length > 0);
   expect(held()).toBe(before);
   await take();
   expect(held()).toBe(before + 4);
@@ -182,7 +189,7 @@ describe('a process that goes wrong', () => {
         return spareFor({ command: '/nowhere/claude' }, 'none', process.env, false);
       },
     });
-    while (asked < 2) await delay(10);
+    await until(() => asked > 1);
     await pool.close();
   });
 
@@ -198,7 +205,6 @@ describe('a process that goes wrong', () => {
     expect(again.id).toBe('run');
     again.kill('SIGKILL');
     await again.exited;
-    for (const one of await logged('child')) killIfAlive(one.child ?? 0);
   });
 });
 
@@ -206,7 +212,7 @@ describe('close', () => {
   test('ends those that wait in order, with what they have started', async () => {
     const { pool, take } = createPool(2, { MODE: 'family' });
     await atLeast(2);
-    taken.push(await take());
+    await take();
     const before = await started();
     await pool.close();
     const children = (await logged('child')).slice(1).map(({ child = 0 }) => child);

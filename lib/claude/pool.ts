@@ -75,7 +75,8 @@ export class Pool {
   take(command: Command): TakenProcess | undefined {
     for (const spare of this.#spares) {
       const { process } = spare;
-      if (process.exit !== undefined || !process.stdinOpen) continue;
+      // Closed in the moment in which it dies.
+      if (!process.stdinOpen) continue;
       const requests = settingRequests(spare.command, command);
       if (requests === undefined) continue;
       debug('%d is taken', process.pid);
