@@ -1,0 +1,22 @@
+// @ts-check
+import { spawn } from 'node:child_process';
+
+const MESSAGE = { type: 'user', message: { role: 'user', content: 'hi' } };
+
+/**
+ * Starts the CLI as the hand-written contenders do, with the prompt on its stdin.
+ * @param {import('../server.js').Setting} setting @param {import('express').Response} response
+ */
+export function spawnCli({ command, env }, response) {
+  const flags = ['-p', '--input-format=stream-json', '--output-format=stream-json', '--verbose'];
+  const child = spawn(command, [...flags, '--include-partial-messages'], {
+    env: { ...process.env, ...env },
+    stdio: ['pipe', 'pipe', 'ignore'],
+  });
+  child.on('error', () => response.destroy());
+  child.stdin.on('error', () => undefined);
+  response.on('close', () => child.kill());
+  response.writeHead(200, { 'content-type': 'text/event-stream' });
+  child.stdin.end(`${JSON.stringify(MESSAGE)}\n`);
+  return child.stdout;
+}
