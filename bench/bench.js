@@ -16,13 +16,31 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { verdict } from './figures.js';
 import { burst } from './measures/burst.js';
+import { fanOut } from './measures/fanOut.js';
+import { firstToken } from './measures/firstToken.js';
+import { headers } from './measures/headers.js';
+import { idle } from './measures/idle.js';
+import { latency } from './measures/latency.js';
+import { lines } from './measures/lines.js';
+import { readers } from './measures/readers.js';
+import { stalled } from './measures/stalled.js';
 import { installPeers, peersInstalled } from './peers.js';
 import { report, writeResults } from './report.js';
 import { Servers } from './servers.js';
 import { writeTranscript } from './transcript.js';
 
 /** @type {Record<string, (bench: Bench) => Promise<import('./figures.js').Result>>} */
-const measures = { burst };
+const measures = {
+  burst,
+  latency,
+  headers,
+  idle,
+  stalled,
+  lines,
+  fanOut,
+  readers,
+  firstToken,
+};
 
 /** The fake CLI, under the name by which it is found on a PATH. */
 const fakeCli = fileURLToPath(new URL('./fakeCli/claude', import.meta.url));

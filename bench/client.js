@@ -1,16 +1,13 @@
 // @ts-check
 /** HTTP clients on bare sockets: they cost little, and can read slowly or not at all. */
 import { connect } from 'node:net';
-import { MARK } from './transcript.js';
+import { MARK, now } from './transcript.js';
 
 const HEADERS_END = Buffer.from('\r\n\r\n');
 const LAST_CHUNK = Buffer.from('\r\n0\r\n\r\n');
 
 /** How long an answer may take, in ms. */
 const PATIENCE = 120_000;
-
-/** Now, on the clock that all processes of the machine share, in ms. */
-export const now = () => performance.timeOrigin + performance.now();
 
 /** @typedef {{ method?: 'GET' | 'POST', path?: string, body?: object, patience?: number }} Request */
 
@@ -21,6 +18,8 @@ export class Answer {
   headersAt;
   /** @type {number | undefined} */
   firstByteAt;
+  /** @type {number | undefined} */
+  firstDeltaAt;
   endedAt = 0;
   /** The status line and the headers, as text. */
   head = '';
@@ -37,6 +36,8 @@ export class Answer {
   #tail = Buffer.alloc(0);
   /** @type {(answer: Answer) => void} */
   #resolveHeaders = () => {};
+  /** @type {{ deltas: number, resolve: (answer: Answer) => void } | undefined} */
+  #awaited;
 
   /**
    * @param {number} port @param {Request} request
@@ -82,6 +83,15 @@ export class Answer {
     this.headers.catch(() => undefined);
   }
 
+  /** Settles when so many deltas have come; for one caller at a time. @param {number} deltas @returns {Promise<Answer>} */
+  reached(deltas) {
+    if (this.deltas >= deltas) return Promise.resolve(this);
+    const reached = new Promise((resolve) => {
+      this.#awaited = { deltas, resolve };
+    });
+    return Promise.race([reached, this.whole.then(() => reached)]);
+  }
+
   /** Reads nothing until `resume`. */
   pause() {
     this.#socket.pause();
@@ -119,6 +129,8 @@ export class Answer {
     this.firstByteAt ??= now();
     this.bytes += body.length;
     for (let at = body.indexOf(MARK); at >= 0; at = body.indexOf(MARK, at + 1)) this.deltas += 1;
+    if (this.deltas > 0) this.firstDeltaAt ??= now();
+    if (this.#awaited && this.deltas >= this.#awaited.deltas) this.#awaited.resolve(this);
     this.#tail =
       body.length >= LAST_CHUNK.length
         ? body.subarray(-LAST_CHUNK.length)

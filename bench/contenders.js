@@ -39,6 +39,10 @@ export const oursCoalesced = contender('claude-stream openai, coalesce 50', 'cla
   format: 'openai',
   coalesce: 50,
 });
+export const oursWarm = contender('claude-stream openai, warm 2', 'claudeStream', {
+  format: 'openai',
+  warm: 2,
+});
 /** Installed by peers.js. */
 export const agentSdk = contender('claude-agent-sdk in Express', 'agentSdk');
 export const maxApiProxy = contender('claude-max-api-proxy', 'maxApiProxy');

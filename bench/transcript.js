@@ -7,6 +7,19 @@ const recorded = new URL('../__tests__/fixtures/transcripts/hello.jsonl', import
 /** Stands once in the text of every delta and nowhere else, so that a client counts deltas by counting bytes. */
 export const MARK = 0x7e;
 
+/** Now, on the clock that all processes of the machine share, in ms. */
+export const now = () => performance.timeOrigin + performance.now();
+
+/** The time as it stands in the text of a delta. */
+export const stamp = () => `t=${now().toFixed(3)};`;
+
+const STAMP = /t=(\d+\.\d+);/g;
+
+/** The times that stand in a piece of an answer. @param {Buffer} bytes */
+export function stampsIn(bytes) {
+  return [...bytes.toString('latin1').matchAll(STAMP)].map(([, time]) => Number(time));
+}
+
 /** About four characters each, as tokens are. */
 const ascii = ['The~', ' of~', ' in~', 'ing~', ' a~', 'ten~', ', ~', ' run~'];
 const other = ['für~', ' é~', '日本~', 'ßen~', ' —~', '🌍~', ' ñ~', 'о д~'];

@@ -17,6 +17,9 @@ export function spawnCli({ command, env }, response) {
   child.stdin.on('error', () => undefined);
   response.on('close', () => child.kill());
   response.writeHead(200, { 'content-type': 'text/event-stream' });
-  child.stdin.end(`${JSON.stringify(MESSAGE)}\n`);
+  const line = `${JSON.stringify(MESSAGE)}\n`;
+  // A fake CLI that is to stay does so until its stdin is closed.
+  if (env.BENCH_STAYS) child.stdin.write(line);
+  else child.stdin.end(line);
   return child.stdout;
 }

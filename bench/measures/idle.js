@@ -1,0 +1,131 @@
+// @ts-check
+import { execFileSync } from 'node:child_process';
+import { setTimeout as delay } from 'node:timers/promises';
+import { Answer } from '../client.js';
+import { oursClaude, oursOpenai, pipe } from '../contenders.js';
+import { figure } from '../figures.js';
+
+/** Streams that are being opened at a time: each starts a process. */
+const AT_ONCE = 20;
+
+const KEEP_ALIVE = 5_000;
+
+/** What a stream says before it falls silent. */
+const DELTAS = 5;
+
+/** Each stream is four descriptors of the server: its socket, and three pipes of the process. */
+const DESCRIPTORS = 4;
+
+/**
+ * What a stream costs on which nothing happens: memory, and the CPU time of its keep-alive comments.
+ * @param {import('../bench.js').Bench} bench
+ * @returns {Promise<import('../figures.js').Result>}
+ */
+export async function idle(bench) {
+  /** @type {import('../figures.js').Result} */
+  const result = { figures: [], checks: [], notes: [] };
+  const limit = openFilesLimit();
+  const counts = (bench.quick ? [100] : [1, 100, 1_000]).filter(
+    (count) => count * DESCRIPTORS + 100 < limit,
+  );
+  const most = counts.at(-1) ?? 0;
+  const wanted = bench.quick ? 100 : 1_000;
+  if (most < wanted) {
+    result.notes.push(`idle: a limit of ${limit} open files (ulimit -n) is too low for ${wanted}.`);
+  }
+  for (const contender of [pipe, oursOpenai, oursClaude]) {
+    for (const count of counts) {
+      const { rss, heap, cpu } = await costOfSilence(bench, contender, count, count === most);
+      const { name } = contender;
+      const perStream = (/** @type {string} */ what) => ({
+        name: `${what} per idle stream`,
+        contender: name,
+        x: count,
+        unit: 'KB',
+      });
+      result.figures.push(
+        figure(perStream('heap'), [heap / 1_000]),
+        figure(perStream('RSS'), [rss / 1_000]),
+      );
+      if (cpu !== undefined) {
+        const what = { name: 'CPU of idle streams', contender: name, x: count, unit: '%' };
+        result.figures.push(figure(what, [cpu]));
+      }
+      if (contender === pipe || count !== most) continue;
+      result.checks.push({
+        name: `${name}, heap of each of ${count} idle streams`,
+        value: heap / 1_000,
+        unit: 'KB',
+        most: 40,
+        tolerated: 50,
+      });
+      if (cpu === undefined) continue;
+      result.checks.push({
+        name: `${name}, CPU of ${count} idle streams, a comment every ${KEEP_ALIVE / 1_000} s`,
+        value: cpu,
+        unit: '%',
+        most: 2,
+        tolerated: 4,
+      });
+    }
+  }
+  result.notes.push(
+    'idle: % of a core, with a keep-alive comment every 5 s; at the default of 15 s there are a third as many.',
+  );
+  return result;
+}
+
+/**
+ * @param {import('../bench.js').Bench} bench @param {import('../contenders.js').Contender} contender
+ * @param {number} count @param {boolean} timed whether CPU time is measured as well
+ */
+async function costOfSilence(bench, contender, count, timed) {
+  const options = contender === pipe ? {} : { keepAlive: KEEP_ALIVE };
+  const env = { ...bench.transcript({ deltas: DELTAS, ends: false }), BENCH_STAYS: '1' };
+  const [started] = await bench.startAll([contender], { env, options });
+  if (started === undefined) throw new Error(`${contender.name} could not be started.`);
+  const { server } = started;
+  // What is loaded and compiled for the first stream belongs to none.
+  for (const answer of await opened(server, contender, 5)) answer.destroy();
+  await delay(500);
+  await server.collect();
+  const before = await server.usage();
+  /** @type {Answer[]} */
+  const answers = [];
+  while (answers.length < count) {
+    const next = Math.min(AT_ONCE, count - answers.length);
+    answers.push(...(await opened(server, contender, next)));
+  }
+  await delay(300);
+  await server.collect();
+  const after = await server.usage();
+  let cpu;
+  if (timed) {
+    // Whole periods: the streams say something at different times.
+    const window = bench.quick ? KEEP_ALIVE : 3 * KEEP_ALIVE;
+    const since = performance.now();
+    const from = await server.usage();
+    await delay(window);
+    const to = await server.usage();
+    cpu = (to.cpu - from.cpu) / (performance.now() - since) / 10;
+  }
+  for (const answer of answers) answer.destroy();
+  await server.stop();
+  return { rss: (after.rss - before.rss) / count, heap: (after.heap - before.heap) / count, cpu };
+}
+
+/**
+ * Opens streams; settles when each of them has fallen silent.
+ * @param {import('../servers.js').ServerProcess} server @param {import('../contenders.js').Contender} contender
+ * @param {number} count
+ */
+function opened({ port }, contender, count) {
+  const answers = Array.from({ length: count }, () => new Answer(port, contender));
+  return Promise.all(answers.map((answer) => answer.reached(DELTAS)));
+}
+
+/** Of one process; the servers inherit it. */
+function openFilesLimit() {
+  const limit = execFileSync('sh', ['-c', 'ulimit -n'], { encoding: 'utf8' }).trim();
+  return limit === 'unlimited' ? Number.POSITIVE_INFINITY : Number(limit);
+}
