@@ -7,8 +7,6 @@
  * The figures to look at are ratios within one run: absolute times belong to a machine and a moment. Exits with 1 when a
  * target is missed by more than noise.
  */
-import { execFileSync } from 'node:child_process';
-import { existsSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -26,10 +24,9 @@ import { readers } from './measures/readers.js';
 import { stalled } from './measures/stalled.js';
 import { installPeers, peersInstalled } from './peers.js';
 import { report, writeResults } from './report.js';
-import { Servers } from './servers.js';
-import { writeTranscript } from './transcript.js';
+import { Workbench } from './workbench.js';
 
-/** @type {Record<string, (bench: Bench) => Promise<import('./figures.js').Result>>} */
+/** @type {Record<string, (bench: Workbench) => Promise<import('./figures.js').Result>>} */
 const measures = {
   burst,
   latency,
@@ -41,76 +38,6 @@ const measures = {
   readers,
   firstToken,
 };
-
-/** The fake CLI, under the name by which it is found on a PATH. */
-const fakeCli = fileURLToPath(new URL('./fakeCli/claude', import.meta.url));
-
-/** What every measure works with. */
-export class Bench {
-  servers = new Servers();
-  /** What the reader of the figures has to know. @type {string[]} */
-  notes = [];
-  quick;
-  /** Whether the peers are there to be measured. */
-  peers;
-  #directory;
-  #files = 0;
-
-  /** @param {string} directory for temporary files @param {{ quick: boolean, peers: boolean }} options */
-  constructor(directory, { quick, peers }) {
-    this.#directory = directory;
-    this.quick = quick;
-    this.peers = peers;
-  }
-
-  /**
-   * Writes what the fake CLI is to say.
-   * @param {Parameters<typeof writeTranscript>[1]} content
-   * @returns {Record<string, string>} the environment that makes it say so
-   */
-  transcript(content) {
-    const path = this.file(`${JSON.stringify(content).replace(/\W+/g, '-')}.jsonl`);
-    if (!existsSync(path)) writeTranscript(path, content);
-    return { BENCH_TRANSCRIPT: path };
-  }
-
-  /** A fifo that holds the fake CLI up until a line is written into it. */
-  gate() {
-    const path = this.file(`gate-${this.#files++}`);
-    execFileSync('mkfifo', [path]);
-    return path;
-  }
-
-  /** The path of a temporary file. @param {string} name */
-  file(name) {
-    return join(this.#directory, name);
-  }
-
-  /**
-   * Starts a server for each contender. One whose options this version does not know is left out with a note.
-   * @param {import('./contenders.js').Contender[]} contenders
-   * @param {{ command?: string, env?: Record<string, string>, options?: object }} setting
-   */
-  async startAll(contenders, { command = fakeCli, env = {}, options = {} }) {
-    const started = [];
-    for (const contender of contenders) {
-      try {
-        const server = await this.servers.start(contender, { command, env, options });
-        started.push({ contender, server });
-      } catch (error) {
-        const { code, message } = /** @type {Error & { code?: string }} */ (error);
-        if (code !== 'invalid_option') throw error;
-        this.note(`${contender.name} is left out: ${message}`);
-      }
-    }
-    return started;
-  }
-
-  /** @param {string} text */
-  note(text) {
-    if (!this.notes.includes(text)) this.notes.push(text);
-  }
-}
 
 const { values: flags } = parseArgs({
   options: {
@@ -129,7 +56,7 @@ if (unknown.length > 0) {
 const directory = await mkdtemp(join(tmpdir(), 'claude-stream-bench-'));
 const { quick } = flags;
 const problem = quick ? undefined : await installPeers();
-const bench = new Bench(directory, { quick, peers: problem === undefined && peersInstalled() });
+const bench = new Workbench(directory, { quick, peers: problem === undefined && peersInstalled() });
 if (problem) bench.note(`The peers are left out, since they could not be installed: ${problem}`);
 else if (!bench.peers) bench.note('The peers are left out: only a full run installs them.');
 
@@ -141,9 +68,8 @@ try {
   const results = {};
   for (const name of names) {
     const started = performance.now();
-    process.stderr.write(`${name} … `);
     const result = await measures[name]?.(bench);
-    process.stderr.write(`${((performance.now() - started) / 1_000).toFixed(0)} s\n`);
+    console.error(`${name}: ${((performance.now() - started) / 1_000).toFixed(0)} s`);
     if (result) results[name] = result;
   }
   console.log(report(results, bench.notes));

@@ -32,6 +32,8 @@ export class Answer {
   /** Settles when the headers have come. @type {Promise<Answer>} */
   headers;
   #socket;
+  /** What has come before the headers were complete. @type {Buffer} */
+  #start = Buffer.alloc(0);
   /** The last bytes of the body. @type {Buffer} */
   #tail = Buffer.alloc(0);
   /** @type {(answer: Answer) => void} */
@@ -89,7 +91,10 @@ export class Answer {
     const reached = new Promise((resolve) => {
       this.#awaited = { deltas, resolve };
     });
-    return Promise.race([reached, this.whole.then(() => reached)]);
+    const tooFew = this.whole.then(() => {
+      throw new Error(`The answer ended after ${this.deltas} of ${deltas} deltas.`);
+    });
+    return Promise.race([reached, tooFew]);
   }
 
   /** Reads nothing until `resume`. */
@@ -116,13 +121,15 @@ export class Answer {
   #read(bytes, onBytes) {
     let body = bytes;
     if (this.headersAt === undefined) {
-      // A few hundred bytes on the loopback come in one piece.
-      const end = bytes.indexOf(HEADERS_END);
-      if (end < 0) throw new Error('The headers came in pieces.');
+      const start = Buffer.concat([this.#start, bytes]);
+      const end = start.indexOf(HEADERS_END);
+      if (end < 0) {
+        this.#start = start;
+        return;
+      }
       this.headersAt = now();
-      this.head = bytes.toString('latin1', 0, end);
-      // The last chunk begins with the newline that ends the headers when the body is empty.
-      body = bytes.subarray(end + HEADERS_END.length);
+      this.head = start.toString('latin1', 0, end);
+      body = start.subarray(end + HEADERS_END.length);
       this.#resolveHeaders(this);
     }
     if (body.length === 0) return;

@@ -1,10 +1,15 @@
 // @ts-check
 import { Readable } from 'node:stream';
-// Not to be had by the door: a run is given a process that is none.
-import { openai } from '../../dist/esm/formats/openai/openai.js';
-import { createRunId, Run } from '../../dist/esm/run.js';
-import { sendEventStream } from '../../dist/esm/sse/eventStream.js';
 import { closing, deltaLine, opening, stamp } from '../transcript.js';
+
+// Not to be had by the door, where a run is given a process that is one.
+const dist = new URL('../../dist/esm/', import.meta.url);
+/** @type {typeof import('../../lib/formats/openai/openai.js')} */
+const { openai } = await import(new URL('formats/openai/openai.js', dist).href);
+/** @type {typeof import('../../lib/run.js')} */
+const { createRunId, Run } = await import(new URL('run.js', dist).href);
+/** @type {typeof import('../../lib/sse/eventStream.js')} */
+const { sendEventStream } = await import(new URL('sse/eventStream.js', dist).href);
 
 /**
  * Runs without processes of their own, for more readers than one wants to start processes for: when `runs` of them are
@@ -20,21 +25,17 @@ export function createHandler({ options: { runs, interval, deltas, coalesce, sin
       response.writeHead(200).flushHeaders();
       stdout.resume().once('end', () => response.end('0'));
     } else {
-      const run = startRun(stdout, coalesce);
-      await run.started;
-      sendEventStream(
-        response,
-        run.run.reader(64 * 1_024),
-        { keepAlive: 15_000, stallTimeout: 60_000 },
-        () => undefined,
-      );
+      const run = createRun(coalesce);
+      await run.start(async () => processOf(run.id, stdout));
+      const settings = { keepAlive: 15_000, stallTimeout: 60_000 };
+      sendEventStream(response, run.reader(64 * 1_024), settings, () => undefined);
     }
     generator.add(stdout);
   };
 }
 
-/** @param {Readable} stdout @param {number} coalesce ms */
-function startRun(stdout, coalesce) {
+/** @param {number} coalesce ms */
+function createRun(coalesce) {
   const id = createRunId();
   const context = {
     runId: id,
@@ -58,14 +59,13 @@ function startRun(stdout, coalesce) {
     coalesce,
     onMessage: () => undefined,
   };
-  const run = new Run(id, options, (emit) => openai.encoder(context, emit));
-  return { run, started: run.start(async () => processOf(id, stdout)) };
+  return new Run(id, options, (emit) => openai.encoder(context, emit));
 }
 
 /**
  * A process that is nothing but its output.
  * @param {string} id @param {Readable} stdout
- * @returns {import('../../dist/esm/claude/process.js').ClaudeProcess}
+ * @returns {import('../../lib/claude/process.js').ClaudeProcess}
  */
 function processOf(id, stdout) {
   const exit = { code: 0, signal: null };

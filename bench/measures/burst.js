@@ -15,35 +15,37 @@ import { figure, medianRatio } from '../figures.js';
 /** Deltas that a server has served before it is measured. */
 const WARM = 50_000;
 
+/** Longer and shorter runs: their deltas, and how many of them are measured as one. @type {[number, number][]} */
+const SERIES = [
+  [1_000, 20],
+  [10_000, 4],
+  [1_000_000, 1],
+];
+
 /**
  * What a delta costs when many come at once: CPU time of the server, and deltas per second.
- * @param {import('../bench.js').Bench} bench
+ * @param {import('../workbench.js').Workbench} bench
  * @returns {Promise<import('../figures.js').Result>}
  */
 export async function burst(bench) {
   const contenders = [pipe, loop, oursOpenai, naive, oursClaude, oursCoalesced];
   if (bench.peers) contenders.push(agentSdk, maxApiProxy);
   const deltas = bench.quick ? 50_000 : 100_000;
-  const rounds = bench.quick ? 5 : 9;
+  const rounds = bench.quick ? 4 : 9;
   const costs = await costsOfRun(bench, contenders, { deltas, repeats: 1, rounds });
-  const other = await costsOfRun(bench, [loop, oursOpenai], {
-    deltas,
-    repeats: 1,
-    rounds: bench.quick ? 3 : 5,
-    words: 'other',
-  });
-
+  const other = bench.quick
+    ? undefined
+    : await costsOfRun(bench, [loop, oursOpenai], {
+        deltas,
+        repeats: 1,
+        rounds: 5,
+        words: 'other',
+      });
   const series = [];
-  // The few deltas of a short run share what it costs to start a process.
-  for (const [length, repeats] of bench.quick
-    ? [[1_000, 10]]
-    : [
-        [1_000, 20],
-        [10_000, 4],
-        [1_000_000, 1],
-      ]) {
-    const sized = { deltas: length ?? 0, repeats: repeats ?? 1, rounds: 3 };
-    series.push(...(await costsOfRun(bench, [pipe, loop, oursOpenai, oursClaude], sized)).values());
+  // Of a short run many, since its few deltas share what it costs to start a process.
+  for (const [length, repeats] of bench.quick ? [] : SERIES) {
+    const size = { deltas: length, repeats, rounds: 3 };
+    series.push(...(await costsOfRun(bench, [pipe, loop, oursOpenai, oursClaude], size)).values());
   }
   const of = (/** @type {import('../contenders.js').Contender} */ { name }) =>
     costs.get(name)?.cpu ?? [];
@@ -53,7 +55,7 @@ export async function burst(bench) {
       ...[...costs.values(), ...series].map(({ contender, deltas, cpu }) =>
         figure({ name: 'CPU per delta', contender, x: deltas, unit: 'µs' }, cpu),
       ),
-      ...[...other.values()].map(({ contender, cpu }) =>
+      ...[...(other?.values() ?? [])].map(({ contender, cpu }) =>
         figure({ name: 'CPU per delta, text beyond ASCII', contender, unit: 'µs' }, cpu),
       ),
       ...[...costs.values()].map(({ contender, rate }) =>
@@ -79,7 +81,7 @@ const check = (name, value, most, tolerated) => ({ name, value, unit: '×', most
 
 /**
  * Contenders take turns, so that a disturbance meets all of them.
- * @param {import('../bench.js').Bench} bench @param {import('../contenders.js').Contender[]} contenders
+ * @param {import('../workbench.js').Workbench} bench @param {import('../contenders.js').Contender[]} contenders
  * @param {{ deltas: number, repeats: number, rounds: number, words?: 'ascii' | 'other' }} size
  * @returns {Promise<Map<string, Costs>>} by the contender's name
  */

@@ -1,5 +1,5 @@
 // @ts-check
-import { writeFile } from 'node:fs/promises';
+import { open } from 'node:fs/promises';
 import { Answer } from '../client.js';
 import { oursClaude, oursOpenai } from '../contenders.js';
 import { figure, medianRatio } from '../figures.js';
@@ -8,7 +8,7 @@ const DELTAS = 20_000;
 
 /**
  * What more readers of one run cost: they have joined when the run bursts, and each must get every delta.
- * @param {import('../bench.js').Bench} bench
+ * @param {import('../workbench.js').Workbench} bench
  * @returns {Promise<import('../figures.js').Result>}
  */
 export async function fanOut(bench) {
@@ -22,18 +22,24 @@ export async function fanOut(bench) {
   const costs = new Map(
     contenders.map(({ name }) => [name, new Map(readers.map((count) => [count, []]))]),
   );
-  // Round 0 warms the compiler up.
-  for (let round = 0; round <= rounds; round++) {
-    for (const { contender, server } of started) {
-      for (const count of readers) {
-        const cpu = await costOf(server, contender, count, gate);
-        if (round > 0)
-          costs
-            .get(contender.name)
-            ?.get(count)
-            ?.push(cpu / 1_000);
+  // For reading as well, or it would wait for a reader that may never come.
+  const opener = await open(gate, 'r+');
+  try {
+    // Round 0 warms the compiler up.
+    for (let round = 0; round <= rounds; round++) {
+      for (const { contender, server } of started) {
+        for (const count of readers) {
+          const cpu = await costOf(server, contender, count, () => opener.write('\n'));
+          if (round > 0)
+            costs
+              .get(contender.name)
+              ?.get(count)
+              ?.push(cpu / 1_000);
+        }
       }
     }
+  } finally {
+    await opener.close();
   }
   await bench.servers.stopAll();
   return {
@@ -55,10 +61,11 @@ export async function fanOut(bench) {
 
 /**
  * @param {import('../servers.js').ServerProcess} server @param {import('../contenders.js').Contender} contender
- * @param {number} count of readers, the one included that starts the run @param {string} gate
+ * @param {number} count of readers, the one included that starts the run
+ * @param {() => Promise<unknown>} openGate
  * @returns {Promise<number>} µs
  */
-async function costOf(server, contender, count, gate) {
+async function costOf(server, contender, count, openGate) {
   const first = await new Answer(server.port, contender).headers;
   const path = `/chat/${first.header('claude-run-id')}`;
   const answers = [first];
@@ -67,7 +74,7 @@ async function costOf(server, contender, count, gate) {
   }
   await server.collect();
   const before = await server.usage();
-  await writeFile(gate, '\n');
+  await openGate();
   await Promise.all(answers.map((answer) => answer.whole));
   const after = await server.usage();
   for (const { deltas } of answers) {

@@ -23,7 +23,7 @@ const REFILL = 2_000;
 /**
  * How long the first word of the real CLI takes, when a process is started for the request and when one waits for it.
  * The model is a scripted one, which answers at once.
- * @param {import('../bench.js').Bench} bench
+ * @param {import('../workbench.js').Workbench} bench
  * @returns {Promise<import('../figures.js').Result>}
  */
 export async function firstToken(bench) {
@@ -84,19 +84,21 @@ export async function firstToken(bench) {
  * @returns {Promise<number>} ms
  */
 async function waitForWord(port, contender) {
-  /** @type {number | undefined} */
-  let heardAt;
   const word = Buffer.from(FIRST_WORD);
-  const answer = new Answer(port, contender, (bytes) => {
-    if (heardAt === undefined && bytes.includes(word)) heardAt = now();
+  let hear = () => {};
+  const heard = new Promise((resolve) => {
+    hear = () => resolve(now());
   });
-  if (contender === pipe) {
-    // It knows no end: whoever has heard enough leaves.
-    while (heardAt === undefined) await delay(20);
-    answer.destroy();
-  } else {
-    await answer.whole;
-  }
-  if (heardAt === undefined) throw new Error(`${contender.name}: the first word has not come.`);
+  const answer = new Answer(port, contender, (bytes) => {
+    if (bytes.includes(word)) hear();
+  });
+  const unheard = answer.whole.then(() => {
+    throw new Error(`${contender.name}: the first word has not come.`);
+  });
+  unheard.catch(() => undefined);
+  const heardAt = await Promise.race([heard, unheard]);
+  // The bare pipe knows no end: whoever has heard enough leaves.
+  if (contender === pipe) answer.destroy();
+  else await answer.whole;
   return heardAt - answer.sentAt;
 }

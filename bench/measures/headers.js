@@ -7,7 +7,7 @@ import { figure } from '../figures.js';
  * How long a client waits, from its request, for the headers, the first byte of the body, and the first delta. The bare
  * pipe sends its headers with the first byte, and that with the CLI's first word, for which the real CLI takes 350 ms
  * or more.
- * @param {import('../bench.js').Bench} bench
+ * @param {import('../workbench.js').Workbench} bench
  * @returns {Promise<import('../figures.js').Result>}
  */
 export async function headers(bench) {

@@ -15,7 +15,7 @@ const SETTLING = 1_000;
 /**
  * How long a delta takes from the CLI's write to the client's read, with few and with many streams at once. The rate is
  * low enough that the machine has time for all of them, or the measure would be of a queue.
- * @param {import('../bench.js').Bench} bench
+ * @param {import('../workbench.js').Workbench} bench
  * @returns {Promise<import('../figures.js').Result>}
  */
 export async function latency(bench) {
@@ -23,8 +23,8 @@ export async function latency(bench) {
   /** @type {{ streams: number, interval: number, window: number, rounds: number }[]} */
   const sizes = quick
     ? [
-        { streams: 1, interval: 20, window: 1_500, rounds: 3 },
-        { streams: 50, interval: 100, window: 2_000, rounds: 2 },
+        { streams: 1, interval: 20, window: 1_500, rounds: 2 },
+        { streams: 50, interval: 100, window: 1_500, rounds: 2 },
       ]
     : [
         { streams: 1, interval: 20, window: 4_000, rounds: 7 },
@@ -32,11 +32,12 @@ export async function latency(bench) {
         { streams: 25, interval: 100, window: 3_000, rounds: 3 },
         { streams: 50, interval: 100, window: 4_000, rounds: 5 },
       ];
+  const contenders = quick ? [pipe, oursOpenai] : [pipe, oursOpenai, oursClaude];
   /** @type {import('../figures.js').Result} */
   const result = { figures: [], checks: [], notes: [] };
   for (const size of sizes) {
     const { streams, interval } = size;
-    const { delays, busy } = await delaysOf(bench, [pipe, oursOpenai, oursClaude], size);
+    const { delays, busy } = await delaysOf(bench, contenders, size);
     result.notes.push(
       `latency: with ${streams} streams, one delta each about every ${interval} ms, the machine was ${Math.round(busy * 100)} % busy.`,
     );
@@ -67,7 +68,7 @@ export async function latency(bench) {
 
 /**
  * Contenders take turns.
- * @param {import('../bench.js').Bench} bench @param {import('../contenders.js').Contender[]} contenders
+ * @param {import('../workbench.js').Workbench} bench @param {import('../contenders.js').Contender[]} contenders
  * @param {{ streams: number, interval: number, window: number, rounds: number }} size
  * @returns {Promise<{ delays: Map<string, number[][]>, busy: number }>} ms by contender and round, and how busy the
  * machine was at most, of 1

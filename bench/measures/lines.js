@@ -6,7 +6,7 @@ import { figure, medianRatio } from '../figures.js';
 /**
  * How the cost of one long line grows: a line of the CLI can be many megabytes (a tool's result, an image), and a
  * reader that searches it again with every chunk blocks the server for seconds.
- * @param {import('../bench.js').Bench} bench
+ * @param {import('../workbench.js').Workbench} bench
  * @returns {Promise<import('../figures.js').Result>}
  */
 export async function lines(bench) {
@@ -17,7 +17,7 @@ export async function lines(bench) {
   /** CPU time of each contender by size. @type {Map<string, Map<number, number[]>>} */
   const times = new Map();
   for (const megabytes of sizes) {
-    const costs = await costsOf(bench, ours, megabytes, bench.quick ? 3 : 7);
+    const costs = await costsOf(bench, ours, megabytes, bench.quick ? 2 : 7);
     // It takes many seconds, and one round tells.
     if (!bench.quick) costs.push(...(await costsOf(bench, [loop, naive], megabytes, 1)));
     for (const { contender, cpu, pause } of costs) {
@@ -49,7 +49,7 @@ export async function lines(bench) {
 }
 
 /**
- * @param {import('../bench.js').Bench} bench @param {import('../contenders.js').Contender[]} contenders
+ * @param {import('../workbench.js').Workbench} bench @param {import('../contenders.js').Contender[]} contenders
  * @param {number} megabytes @param {number} rounds
  */
 async function costsOf(bench, contenders, megabytes, rounds) {

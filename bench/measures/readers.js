@@ -16,7 +16,7 @@ const TIMED = 50;
 /**
  * Whether one core keeps up with many live readers, 50 deltas a second each. The runs are in the server's own process,
  * and so is what feeds them: it is measured alone as well.
- * @param {import('../bench.js').Bench} bench
+ * @param {import('../workbench.js').Workbench} bench
  * @returns {Promise<import('../figures.js').Result>}
  */
 export async function readers(bench) {
@@ -28,7 +28,7 @@ export async function readers(bench) {
   result.figures.push(
     figure({ name, contender: 'the generator alone', unit: '%' }, [generator.cpu]),
   );
-  for (const coalesce of [0, 50]) {
+  for (const coalesce of bench.quick ? [50] : [0, 50]) {
     const { cpu, delays } = await load(bench, window, { coalesce });
     const contender = `claude-stream openai, coalesce ${coalesce}`;
     const p99 = percentile(delays, 99);
@@ -59,7 +59,7 @@ export async function readers(bench) {
 }
 
 /**
- * @param {import('../bench.js').Bench} bench @param {number} window ms
+ * @param {import('../workbench.js').Workbench} bench @param {number} window ms
  * @param {{ coalesce?: number, sink?: boolean }} options
  * @returns {Promise<{ cpu: number, delays: number[] }>} `cpu` in % of a core, `delays` in ms
  */

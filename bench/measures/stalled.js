@@ -16,13 +16,13 @@ const INTERVAL = 50;
 /**
  * How much memory a server takes for a client that has stopped reading; afterwards the client goes on, and must get
  * everything.
- * @param {import('../bench.js').Bench} bench
+ * @param {import('../workbench.js').Workbench} bench
  * @returns {Promise<import('../figures.js').Result>}
  */
 export async function stalled(bench) {
-  const contenders = [pipe, loop, oursOpenai, oursClaude];
-  if (bench.peers) contenders.push(agentSdk, maxApiProxy);
-  const rounds = bench.quick ? 1 : 3;
+  const contenders = bench.quick ? [pipe, oursOpenai] : [pipe, loop, oursOpenai, oursClaude];
+  if (bench.peers && !bench.quick) contenders.push(agentSdk, maxApiProxy);
+  const rounds = bench.quick ? 1 : 2;
   const env = bench.transcript({ deltas: DELTAS });
   /** @type {Map<string, number[]>} */
   const growths = new Map();
@@ -51,7 +51,7 @@ export async function stalled(bench) {
 }
 
 /**
- * @param {import('../bench.js').Bench} bench @param {import('../contenders.js').Contender} contender
+ * @param {import('../workbench.js').Workbench} bench @param {import('../contenders.js').Contender} contender
  * @param {Record<string, string>} env
  * @returns {Promise<number>} bytes
  */
