@@ -1,6 +1,7 @@
 // @ts-check
 /**
- * Measures this library beside its contenders, prints tables and writes bench/results.json.
+ * Measures this library beside its contenders, prints tables and writes JSON: a whole run bench/results.json, which is
+ * kept with the code, any other node_modules/.cache/claude-stream/bench.json.
  *
  *     npm run bench -- [--quick] [--only=burst,latency] [--out=FILE]
  *
@@ -42,11 +43,11 @@ const measures = {
 const { values: flags } = parseArgs({
   options: {
     quick: { type: 'boolean', default: false },
-    only: { type: 'string', default: Object.keys(measures).join() },
-    out: { type: 'string', default: fileURLToPath(new URL('./results.json', import.meta.url)) },
+    only: { type: 'string' },
+    out: { type: 'string' },
   },
 });
-const names = flags.only.split(',');
+const names = flags.only?.split(',') ?? Object.keys(measures);
 const unknown = names.filter((name) => !(name in measures));
 if (unknown.length > 0) {
   console.error(`There is no measure ${unknown}. There are: ${Object.keys(measures).join(', ')}.`);
@@ -54,30 +55,54 @@ if (unknown.length > 0) {
 }
 
 const directory = await mkdtemp(join(tmpdir(), 'claude-stream-bench-'));
-const { quick } = flags;
+const { quick, only } = flags;
+const isWhole = !quick && only === undefined;
+const beside = isWhole ? './results.json' : '../node_modules/.cache/claude-stream/bench.json';
+const path = flags.out ?? fileURLToPath(new URL(beside, import.meta.url));
+
 const problem = quick ? undefined : await installPeers();
 const bench = new Workbench(directory, { quick, peers: problem === undefined && peersInstalled() });
 if (problem) bench.note(`The peers are left out, since they could not be installed: ${problem}`);
 else if (!bench.peers) bench.note('The peers are left out: only a full run installs them.');
 
-// Ends the servers, and with them whatever waits for one: the failure then goes the way of any other.
-for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => bench.servers.stopAll());
+let interrupted = false;
+for (const signal of ['SIGINT', 'SIGTERM']) {
+  // Ends the servers, and with them whatever waits for one: everything is cleared away as after any other failure.
+  process.once(signal, () => {
+    interrupted = true;
+    void bench.servers.stopAll();
+  });
+}
 
 try {
   /** @type {Record<string, import('./figures.js').Result>} */
   const results = {};
+  let failed = false;
   for (const name of names) {
     const started = performance.now();
-    const result = await measures[name]?.(bench);
+    try {
+      const result = await measures[name]?.(bench);
+      if (result) results[name] = result;
+    } catch (error) {
+      if (interrupted) throw error;
+      // The others have taken their minutes, and are worth having.
+      console.error(error);
+      bench.note(`${name} failed: ${error}`);
+      failed = true;
+      await bench.servers.stopAll();
+    }
     console.error(`${name}: ${((performance.now() - started) / 1_000).toFixed(0)} s`);
-    if (result) results[name] = result;
   }
   console.log(report(results, bench.notes));
-  await writeResults(flags.out, { quick, results, notes: bench.notes });
+  await writeResults(path, { quick, results, notes: bench.notes });
+  console.log(`\n${path}`);
   const missed = Object.values(results).some(({ checks }) =>
     checks.some((check) => verdict(check) === 'missed'),
   );
-  process.exitCode = missed ? 1 : 0;
+  process.exitCode = failed || missed ? 1 : 0;
+} catch (error) {
+  if (!interrupted) throw error;
+  process.exitCode = 130;
 } finally {
   await bench.servers.stopAll();
   await rm(directory, { recursive: true, force: true, maxRetries: 3 });

@@ -7,6 +7,7 @@
  * @property {string} module its file in contenders/
  * @property {object} options what that file takes
  * @property {object} body of the request that starts a run
+ * @property {boolean} [isPeer] somebody else's package, without which there is still something to compare
  */
 
 const prompt = { prompt: 'hi' };
@@ -43,6 +44,12 @@ export const oursWarm = contender('claude-stream openai, warm 2', 'claudeStream'
   format: 'openai',
   warm: 2,
 });
-/** Installed by peers.js. */
-export const agentSdk = contender('claude-agent-sdk in Express', 'agentSdk');
-export const maxApiProxy = contender('claude-max-api-proxy', 'maxApiProxy');
+/** Installed by peers.js, as the next is. */
+export const agentSdk = {
+  ...contender('claude-agent-sdk in Express', 'agentSdk'),
+  isPeer: true,
+};
+export const maxApiProxy = {
+  ...contender('claude-max-api-proxy', 'maxApiProxy'),
+  isPeer: true,
+};

@@ -1,6 +1,7 @@
 // @ts-check
-import { writeFile } from 'node:fs/promises';
+import { mkdir, writeFile } from 'node:fs/promises';
 import { cpus } from 'node:os';
+import { dirname } from 'node:path';
 import { verdict } from './figures.js';
 
 /** @typedef {Record<string, import('./figures.js').Result>} Results by measure */
@@ -60,6 +61,7 @@ export async function writeResults(path, { quick, results, notes }) {
     (_key, value) => (typeof value === 'number' ? Number(value.toPrecision(4)) : value),
     1,
   );
+  await mkdir(dirname(path), { recursive: true });
   await writeFile(path, `${json}\n`);
 }
 

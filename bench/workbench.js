@@ -51,7 +51,8 @@ export class Workbench {
   }
 
   /**
-   * Starts a server for each contender. One whose options this version does not know is left out with a note.
+   * Starts a server for each contender. One whose options this version does not know is left out with a note, and so is
+   * a peer that does not start.
    * @param {import('./contenders.js').Contender[]} contenders
    * @param {{ command?: string, env?: Record<string, string>, options?: object }} setting
    */
@@ -63,7 +64,7 @@ export class Workbench {
         started.push({ contender, server });
       } catch (error) {
         const { code, message } = /** @type {Error & { code?: string }} */ (error);
-        if (code !== 'invalid_option') throw error;
+        if (code !== 'invalid_option' && !contender.isPeer) throw error;
         this.note(`${contender.name} is left out: ${message}`);
       }
     }

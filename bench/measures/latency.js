@@ -27,10 +27,10 @@ export async function latency(bench) {
         { streams: 50, interval: 100, window: 1_500, rounds: 2 },
       ]
     : [
-        { streams: 1, interval: 20, window: 4_000, rounds: 7 },
-        { streams: 10, interval: 100, window: 3_000, rounds: 3 },
-        { streams: 25, interval: 100, window: 3_000, rounds: 3 },
-        { streams: 50, interval: 100, window: 4_000, rounds: 5 },
+        { streams: 1, interval: 20, window: 3_000, rounds: 5 },
+        { streams: 10, interval: 100, window: 2_500, rounds: 2 },
+        { streams: 25, interval: 100, window: 2_500, rounds: 2 },
+        { streams: 50, interval: 100, window: 3_000, rounds: 4 },
       ];
   const contenders = quick ? [pipe, oursOpenai] : [pipe, oursOpenai, oursClaude];
   /** @type {import('../figures.js').Result} */
