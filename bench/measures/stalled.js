@@ -69,7 +69,7 @@ async function growthFor(bench, contender, env) {
   await answer.headers;
   answer.pause();
   let peak = rss;
-  for (let waited = 0; waited < (bench.quick ? 1_500 : 5_000); waited += INTERVAL) {
+  for (let waited = 0; waited < (bench.quick ? 1_500 : 3_000); waited += INTERVAL) {
     await delay(INTERVAL);
     peak = Math.max(peak, (await server.usage()).rss);
   }
