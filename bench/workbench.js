@@ -30,12 +30,13 @@ export class Workbench {
   /**
    * Writes what the fake CLI is to say.
    * @param {Parameters<typeof writeTranscript>[1]} content
+   * @param {'lines' | 'blocks'} [writes] what it writes at once
    * @returns {Record<string, string>} the environment that makes it say so
    */
-  transcript(content) {
+  transcript(content, writes = 'lines') {
     const path = this.file(`${JSON.stringify(content).replace(/\W+/g, '-')}.jsonl`);
     if (!existsSync(path)) writeTranscript(path, content);
-    return { BENCH_TRANSCRIPT: path };
+    return { BENCH_TRANSCRIPT: path, BENCH_WRITES: writes };
   }
 
   /** A fifo that holds the fake CLI up until a line is written into it. */

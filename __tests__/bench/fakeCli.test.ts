@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { MARK, stampsIn, writeTranscript } from '../../bench/transcript.js';
@@ -18,9 +18,9 @@ afterAll(() => rmSync(directory, { recursive: true }));
 const marks = (text: string) => Buffer.from(text).filter((byte) => byte === MARK).length;
 
 /** What the fake CLI writes for a prompt as an argument and a stdin that is closed after `input`. */
-async function outputOf(args: string[], input: string): Promise<string> {
+async function outputOf(args: string[], input: string, writes = 'lines'): Promise<string> {
   const child = spawn(fakeCli, args, {
-    env: { ...process.env, BENCH_TRANSCRIPT: path },
+    env: { ...process.env, BENCH_TRANSCRIPT: path, BENCH_WRITES: writes },
     stdio: ['pipe', 'pipe', 'inherit'],
   });
   let output = '';
@@ -94,6 +94,11 @@ test('it answers the request to initialize, and then the prompt', async () => {
     response: { subtype: 'success', request_id: 'r-1' },
   });
   expect(marks(rest.join('\n'))).toBe(1);
+});
+
+test.each(['lines', 'blocks'])('in %s, it writes its transcript, byte for byte', async (writes) => {
+  writeTranscript(path, { deltas: 300, words: 'other', longLine: 20_000 });
+  expect(await outputOf([], '{"type":"user"}\n', writes)).toBe(readFileSync(path, 'utf8'));
 });
 
 test('it takes the prompt as an argument when stdin is closed', async () => {

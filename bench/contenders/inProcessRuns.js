@@ -45,6 +45,7 @@ function createRun(coalesce) {
     exposeErrors: false,
   };
   const deadlines = {
+    queue: 600_000,
     firstMessage: 60_000,
     idle: 600_000,
     total: 1_800_000,
@@ -57,7 +58,6 @@ function createRun(coalesce) {
     maxLineLength: 2 ** 26,
     maxLogBytes: 2 ** 20,
     coalesce,
-    onMessage: () => undefined,
   };
   return new Run(id, options, (emit) => openai.encoder(context, emit));
 }
@@ -79,8 +79,10 @@ function processOf(id, stdout) {
     stdinOpen: true,
     stderrTail: '',
     send: () => undefined,
+    write: () => undefined,
     closeStdin: () => undefined,
     kill: () => undefined,
+    keepsServer: () => undefined,
     release: () => undefined,
   };
 }

@@ -23,7 +23,9 @@ const SERIES = [
 ];
 
 /**
- * What a delta costs when many come at once: CPU time of the server, and deltas per second.
+ * What a delta costs when many come at once: CPU time of the server, and deltas per second. The stand-in writes each
+ * line by itself, as the CLI does; in blocks, which the CLI never writes, the bare pipe costs a fifth, so that figure
+ * shows what the library does to a line when reading costs next to nothing.
  * @param {import('../workbench.js').Workbench} bench
  * @returns {Promise<import('../figures.js').Result>}
  */
@@ -33,14 +35,22 @@ export async function burst(bench) {
   const deltas = bench.quick ? 50_000 : 100_000;
   const rounds = bench.quick ? 4 : 9;
   const costs = await costsOfRun(bench, contenders, { deltas, repeats: 1, rounds });
-  const other = bench.quick
-    ? undefined
-    : await costsOfRun(bench, [loop, oursOpenai], {
-        deltas,
-        repeats: 1,
-        rounds: 5,
-        words: 'other',
-      });
+  /** @type {{ name: string, costs: Map<string, Costs> }[]} */
+  const variants = [];
+  if (!bench.quick) {
+    const size = { deltas, repeats: 1, rounds: 5 };
+    const ascii = [pipe, loop, oursOpenai, naive, oursClaude];
+    variants.push(
+      {
+        name: 'CPU per delta, in blocks',
+        costs: await costsOfRun(bench, ascii, { ...size, writes: 'blocks' }),
+      },
+      {
+        name: 'CPU per delta, text beyond ASCII',
+        costs: await costsOfRun(bench, [loop, oursOpenai], { ...size, words: 'other' }),
+      },
+    );
+  }
   const series = [];
   // Of a short run many, since its few deltas share what it costs to start a process.
   for (const [length, repeats] of bench.quick ? [] : SERIES) {
@@ -55,8 +65,10 @@ export async function burst(bench) {
       ...[...costs.values(), ...series].map(({ contender, deltas, cpu }) =>
         figure({ name: 'CPU per delta', contender, x: deltas, unit: 'µs' }, cpu),
       ),
-      ...[...(other?.values() ?? [])].map(({ contender, cpu }) =>
-        figure({ name: 'CPU per delta, text beyond ASCII', contender, unit: 'µs' }, cpu),
+      ...variants.flatMap(({ name, costs }) =>
+        [...costs.values()].map(({ contender, cpu }) =>
+          figure({ name, contender, unit: 'µs' }, cpu),
+        ),
       ),
       ...[...costs.values()].map(({ contender, rate }) =>
         figure({ name: 'deltas per second', contender, unit: '/s' }, rate),
@@ -82,11 +94,11 @@ const check = (name, value, most, tolerated) => ({ name, value, unit: '×', most
 /**
  * Contenders take turns, so that a disturbance meets all of them.
  * @param {import('../workbench.js').Workbench} bench @param {import('../contenders.js').Contender[]} contenders
- * @param {{ deltas: number, repeats: number, rounds: number, words?: 'ascii' | 'other' }} size
+ * @param {{ deltas: number, repeats: number, rounds: number, words?: 'ascii' | 'other', writes?: 'lines' | 'blocks' }} size
  * @returns {Promise<Map<string, Costs>>} by the contender's name
  */
-async function costsOfRun(bench, contenders, { deltas, repeats, rounds, words = 'ascii' }) {
-  const env = bench.transcript({ deltas, words });
+async function costsOfRun(bench, contenders, { deltas, repeats, rounds, words = 'ascii', writes }) {
+  const env = bench.transcript({ deltas, words }, writes);
   const started = await bench.startAll(contenders, { env });
   /** @type {Map<string, Costs>} */
   const costs = new Map(
@@ -98,7 +110,6 @@ async function costsOfRun(bench, contenders, { deltas, repeats, rounds, words = 
   // Round 0 warms the compiler up, for which a short run alone is too short.
   for (let round = 0; round <= rounds; round++) {
     for (const { contender, server } of started) {
-      await server.collect();
       const before = await server.usage();
       let elapsed = 0;
       for (let runs = round === 0 ? Math.max(repeats, WARM / deltas) : repeats; runs > 0; runs--) {

@@ -53,7 +53,7 @@ export async function lines(bench) {
  * @param {number} megabytes @param {number} rounds
  */
 async function costsOf(bench, contenders, megabytes, rounds) {
-  const env = bench.transcript({ longLine: megabytes * 1e6, deltas: 1 });
+  const env = bench.transcript({ longLine: megabytes * 1e6, deltas: 1 }, 'blocks');
   const started = await bench.startAll(contenders, { env });
   const costs = started.map(({ contender: { name } }) => ({
     contender: name,
