@@ -10,7 +10,8 @@ const order = [
   ['index', 'redis'],
   ['claudeStream', 'openaiRouter'],
   ['authorization', 'serveChat', 'serveCancel'],
-  ['serveReplay'],
+  ['serveRun'],
+  ['serveReplay', 'recogniseConversation'],
   ['findRun'],
   ['service', 'readRequest', 'hooks', 'sendJson', 'watchClient'],
   ['options'],
@@ -191,10 +192,12 @@ test('what is below the chat knows no request and no response of Express', () =>
     'openaiRouter',
     'options',
     'readRequest',
+    'recogniseConversation',
     'sendJson',
     'serveCancel',
     'serveChat',
     'serveReplay',
+    'serveRun',
     'watchClient',
   ];
   expect([...new Set(users)].filter((name) => !known.includes(name))).toEqual([]);

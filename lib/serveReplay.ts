@@ -32,8 +32,7 @@ export async function serveReplay(
 ): Promise<void> {
   const { settings } = service;
   const { runStore, format, highWaterMark } = settings;
-  let leave: ((reason: 'disconnected' | 'stalled') => void) | undefined;
-  const client = watchClient(request, response, (reason) => leave?.(reason));
+  const client = watchClient(request, response);
   client.watchPipeline();
   try {
     if (request.method === 'HEAD') {
@@ -67,7 +66,7 @@ export async function serveReplay(
       signal: service.closing,
     });
     channels.replay({ runId, request, after, isLocal: local !== undefined });
-    leave = local?.attendance.enter();
+    client.onLeave = local?.attendance.enter();
     const options = { ...settings, position: positionAt(runId, after) };
     sendEventStream(response, source, options, () => {
       client.stalled = true;

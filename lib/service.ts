@@ -79,3 +79,7 @@ export class Service {
     this.#closing.abort();
   }
 }
+
+export function shuttingDown(): ClaudeStreamError {
+  return new ClaudeStreamError('shutting_down', 'claudeStream was closed: no new runs.');
+}
