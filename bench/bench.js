@@ -23,6 +23,7 @@ import { latency } from './measures/latency.js';
 import { lines } from './measures/lines.js';
 import { readers } from './measures/readers.js';
 import { stalled } from './measures/stalled.js';
+import { stores } from './measures/stores.js';
 import { installPeers, peersInstalled } from './peers.js';
 import { report, writeResults } from './report.js';
 import { Workbench } from './workbench.js';
@@ -37,6 +38,7 @@ const measures = {
   lines,
   fanOut,
   readers,
+  stores,
   firstToken,
 };
 

@@ -44,6 +44,16 @@ export const oursWarm = contender('claude-stream openai, warm 2', 'claudeStream'
   format: 'openai',
   warm: 2,
 });
+export const oursInMemory = contender('claude-stream openai, memoryStore', 'claudeStream', {
+  format: 'openai',
+  keepsRuns: 'memory',
+  onDisconnect: 'stop',
+});
+export const oursInRedis = contender('claude-stream openai, redisStore', 'claudeStream', {
+  format: 'openai',
+  keepsRuns: 'redis',
+  onDisconnect: 'stop',
+});
 /** Installed by peers.js, as the next is. */
 export const agentSdk = {
   ...contender('claude-agent-sdk in Express', 'agentSdk'),

@@ -17,7 +17,7 @@ export async function fanOut(bench) {
   const rounds = bench.quick ? 3 : 5;
   const gate = bench.gate();
   const env = { ...bench.transcript({ deltas: DELTAS }), BENCH_GATE: gate };
-  const started = await bench.startAll(contenders, { env, options: { keepsRuns: true } });
+  const started = await bench.startAll(contenders, { env, options: { keepsRuns: 'memory' } });
   /** @type {Map<string, Map<number, number[]>>} */
   const costs = new Map(
     contenders.map(({ name }) => [name, new Map(readers.map((count) => [count, []]))]),
