@@ -2,11 +2,12 @@
 // @ts-check
 /**
  * Stands in for the CLI and says what time it is: a delta about every $BENCH_INTERVAL ms until stdin is closed, each of
- * which holds when it was written.
+ * which holds when it was written. Before them come $BENCH_PRELUDE deltas at once, which hold no time.
  */
 import { deltaLine, opening, stamp } from '../transcript.js';
 
 const interval = Number(process.env.BENCH_INTERVAL);
+const prelude = Number(process.env.BENCH_PRELUDE ?? 0);
 let ticks = 0;
 
 function tick() {
@@ -16,7 +17,7 @@ function tick() {
 }
 
 process.stdin.once('data', () => {
-  process.stdout.write(`${opening.join('\n')}\n`);
-  tick();
+  const lines = Array.from({ length: prelude }, (_, number) => deltaLine('word~', number));
+  process.stdout.write(`${[...opening, ...lines].join('\n')}\n`, tick);
 });
 process.stdin.once('end', () => process.exit());
