@@ -144,6 +144,7 @@ describe('a delta', () => {
     ['a subagent', textDelta('"a"').replace('_id":null', '_id":"toolu_1"')],
     ['input of a tool', delta('{"type":"input_json_delta","partial_json":"{"}')],
     ['a field within the delta', delta('{"type":"text_delta","text":"a","x":1}')],
+    ['a field twice', textDelta('"a"').replace(/}$/, ',"parent_tool_use_id":"toolu_1"}')],
     ['a space', ` ${textDelta('"a"')}`],
     ['more than 4 096 characters', textDelta(JSON.stringify('x'.repeat(4_096)))],
     ['five million characters', textDelta(JSON.stringify('x\n'.repeat(2_500_000)))],
@@ -161,6 +162,7 @@ describe('a delta', () => {
     ['half an escape', textDelta(String.raw`"\u12"`)],
     ['something behind it', `${textDelta('"a"')} Warning`],
     ['something within it', textDelta('"a"').replace('"uuid"', 'Warning"uuid"')],
+    ['a zero before its index', textDelta('"a"').replace('"index":3', '"index":03')],
     ['an index that is no number', textDelta('"a"').replace('"index":3', '"index":x')],
   ])('with a fault is no message: %s', async (_, line) => {
     expect(() => JSON.parse(line)).toThrow();

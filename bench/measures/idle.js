@@ -27,11 +27,11 @@ export async function idle(bench) {
   /** @type {import('../figures.js').Result} */
   const result = { figures: [], checks: [], notes: [] };
   const limit = openFilesLimit();
-  const counts = (bench.quick ? [100] : [1, 100, 1_000]).filter(
+  const counts = (bench.quick ? [300] : [1, 100, 1_000]).filter(
     (count) => count * DESCRIPTORS + 100 < limit,
   );
   const most = counts.at(-1) ?? 0;
-  const wanted = bench.quick ? 100 : 1_000;
+  const wanted = bench.quick ? 300 : 1_000;
   if (most < wanted) {
     result.notes.push(`idle: a limit of ${limit} open files (ulimit -n) is too low for ${wanted}.`);
   }

@@ -117,7 +117,7 @@ function parseLine(line: string): Line | undefined {
  * write its fields: its index, its kind, the words.
  */
 const DELTA =
-  /^\{"type":"stream_event","event":\{"type":"content_block_delta","index":(\d+),"delta":\{"type":"(?:(text)_delta","text|(thinking)_delta","thinking)":"((?:[^"\\\x00-\x1f]|\\(?:["\\/bfnrt]|u[\da-fA-F]{4}))*)"\}\},"session_id":"[\w-]*","parent_tool_use_id":null(?:,"\w+":(?:"[\w-]*"|\d+|null|true|false))*\}$/;
+  /^\{"type":"stream_event","event":\{"type":"content_block_delta","index":(0|[1-9]\d*),"delta":\{"type":"(?:(text)_delta","text|(thinking)_delta","thinking)":"((?:[^"\\\x00-\x1f]|\\(?:["\\/bfnrt]|u[\da-fA-F]{4}))*)"\}\},"session_id":"[\w-]*","parent_tool_use_id":null(?:,"(?!type"|event"|parent_tool_use_id")\w+":(?:"[\w-]*"|0|[1-9]\d*|null|true|false))*\}$/;
 
 /** Characters: above it the backtracking of the expression would need memory for every one of them. */
 const LONGEST_DELTA = 4_096;
