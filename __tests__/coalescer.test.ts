@@ -1,3 +1,5 @@
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import fc from 'fast-check';
 import type { ClaudeMessage } from '../lib/claude/messages';
 import { Coalescer } from '../lib/coalescer';
@@ -136,6 +138,42 @@ test('a message keeps the fields that were abridged', async () => {
   }
   coalescer.flush();
   expect(JSON.parse(texts.join())).toEqual({ ...text('ab'), uuid: 'uuid of a' });
+});
+
+describe('a message of a shape that nobody knows leaves by itself', () => {
+  const worded = (words: unknown) => ({
+    ...text(''),
+    event: { ...(text('').event as object), delta: { type: 'text_delta', text: words } },
+  });
+
+  test.each([5, null, undefined, { toString: 1 }, ['b']])('text that is %p', async (words) => {
+    const { passed, chunk } = start();
+    await chunk(text('a'), worded(words), text('c'));
+    expect(passed).toEqual([text('a'), worded(words), text('c')]);
+  });
+
+  test('a token count that is no number', async () => {
+    const { passed, chunk } = start();
+    const odd = system('thinking_tokens', { estimated_tokens_delta: { valueOf: 1, toString: 1 } });
+    await chunk(tokens(1, 1), odd, tokens(3, 2));
+    expect(passed).toEqual([tokens(1, 1), odd, tokens(3, 2)]);
+  });
+});
+
+test('of what is joined only the words are kept', async () => {
+  const { coalescer } = start();
+  const references = Array.from({ length: 5 }, (_, number) => {
+    const message = tokens(number, 1);
+    coalescer.message(message, JSON.stringify(message));
+    return new WeakRef(message);
+  });
+  setFlagsFromString('--expose-gc');
+  const collect: () => void = runInNewContext('gc');
+  // A WeakRef holds what it refers to until the end of the turn in which it was made.
+  await new Promise(jest.requireActual('node:timers').setImmediate);
+  collect();
+  const kept = references.map((reference) => reference.deref() !== undefined);
+  expect(kept.slice(1, -1)).toEqual([false, false, false]);
 });
 
 test('one that is alone is the line of the CLI, to the letter', async () => {

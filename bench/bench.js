@@ -50,7 +50,7 @@ const { values: flags } = parseArgs({
   },
 });
 const names = flags.only?.split(',') ?? Object.keys(measures);
-const unknown = names.filter((name) => !(name in measures));
+const unknown = names.filter((name) => !Object.hasOwn(measures, name));
 if (unknown.length > 0) {
   console.error(`There is no measure ${unknown}. There are: ${Object.keys(measures).join(', ')}.`);
   process.exit(2);
@@ -62,21 +62,22 @@ const isWhole = !quick && only === undefined;
 const beside = isWhole ? './results.json' : '../node_modules/.cache/claude-stream/bench.json';
 const path = flags.out ?? fileURLToPath(new URL(beside, import.meta.url));
 
-const problem = quick ? undefined : await installPeers();
-const bench = new Workbench(directory, { quick, peers: problem === undefined && peersInstalled() });
-if (problem) bench.note(`The peers are left out, since they could not be installed: ${problem}`);
-else if (!bench.peers) bench.note('The peers are left out: only a full run installs them.');
-
-let interrupted = false;
+const bench = new Workbench(directory, { quick });
+const interruption = new AbortController();
 for (const signal of ['SIGINT', 'SIGTERM']) {
   // Ends the servers, and with them whatever waits for one: everything is cleared away as after any other failure.
-  process.once(signal, () => {
-    interrupted = true;
+  process.on(signal, () => {
+    interruption.abort();
     void bench.servers.stopAll();
   });
 }
 
 try {
+  const problem = quick ? undefined : await installPeers(interruption.signal);
+  interruption.signal.throwIfAborted();
+  bench.peers = problem === undefined && peersInstalled();
+  if (problem) bench.note(`The peers are left out, since they could not be installed: ${problem}`);
+  else if (!bench.peers) bench.note('The peers are left out: only a full run installs them.');
   /** @type {Record<string, import('./figures.js').Result>} */
   const results = {};
   let failed = false;
@@ -86,7 +87,7 @@ try {
       const result = await measures[name]?.(bench);
       if (result) results[name] = result;
     } catch (error) {
-      if (interrupted) throw error;
+      if (interruption.signal.aborted) throw error;
       // The others have taken their minutes, and are worth having.
       console.error(error);
       bench.note(`${name} failed: ${error}`);
@@ -103,7 +104,7 @@ try {
   );
   process.exitCode = failed || missed ? 1 : 0;
 } catch (error) {
-  if (!interrupted) throw error;
+  if (!interruption.signal.aborted) throw error;
   process.exitCode = 130;
 } finally {
   await bench.servers.stopAll();

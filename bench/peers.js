@@ -28,8 +28,8 @@ export function peersInstalled() {
   return existsSync(note);
 }
 
-/** @returns {Promise<string | undefined>} why they could not be installed, if they could not */
-export async function installPeers() {
+/** @param {AbortSignal} signal @returns {Promise<string | undefined>} why they could not be installed, if they could not */
+export async function installPeers(signal) {
   if (peersInstalled()) return undefined;
   await rm(folder, { recursive: true, force: true });
   await mkdir(folder, { recursive: true });
@@ -37,7 +37,7 @@ export async function installPeers() {
   const flags = '--no-save --no-audit --no-fund --loglevel=error --omit=optional --ignore-scripts';
   try {
     const install = ['install', '--prefix', folder, ...flags.split(' '), ...packages];
-    await run('npm', install, { cwd: folder, timeout: PATIENCE });
+    await run('npm', install, { cwd: folder, timeout: PATIENCE, signal });
   } catch (error) {
     return String(error).split('\n')[0];
   }

@@ -8,6 +8,9 @@ const script = fileURLToPath(new URL('./server.js', import.meta.url));
 /** How long a server may take to start or to answer, in ms. It may be busy with what is measured. */
 const PATIENCE = 60_000;
 
+/** How long a server may take to exit, in ms. */
+const LAST_WORDS = 2_000;
+
 /** Every server that was started and not stopped. */
 export class Servers {
   /** @type {Set<ServerProcess>} */
@@ -87,10 +90,12 @@ export class ServerProcess {
     return this.#ask('watchPauses');
   }
 
-  /** Ends the process; the CLIs that it has started end with their stdin. */
+  /** Ends the process, which takes the CLIs that it has started with it. */
   async stop() {
-    this.#child.kill('SIGKILL');
+    if (this.#child.connected) this.#child.disconnect();
+    const timer = setTimeout(() => this.#child.kill('SIGKILL'), LAST_WORDS);
     await this.exited;
+    clearTimeout(timer);
   }
 
   /** @param {string} ask */

@@ -16,15 +16,14 @@ export class Workbench {
   notes = [];
   quick;
   /** Whether the peers are there to be measured. */
-  peers;
+  peers = false;
   #directory;
   #files = 0;
 
-  /** @param {string} directory for temporary files @param {{ quick: boolean, peers: boolean }} options */
-  constructor(directory, { quick, peers }) {
+  /** @param {string} directory for temporary files @param {{ quick: boolean }} options */
+  constructor(directory, { quick }) {
     this.#directory = directory;
     this.quick = quick;
-    this.peers = peers;
   }
 
   /**

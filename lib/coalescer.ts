@@ -1,13 +1,26 @@
-import { type ClaudeMessage, isStreamEvent, isSystem } from './claude/messages.js';
+import {
+  type ClaudeMessage,
+  isStreamEvent,
+  isSystem,
+  type StreamEventMessage,
+} from './claude/messages.js';
 
 /** Takes one message and its line. */
 type Pass = (message: ClaudeMessage, text: string) => void;
 
-/** Messages of one kind that are to leave as one. */
+/** What of a message is joined with the next ones of its kind. */
+type Part =
+  | { readonly kind: string; readonly field: 'text' | 'thinking'; readonly words: string }
+  | { readonly kind: typeof TOKENS; readonly field: undefined; readonly tokens: number };
+
+/** Messages of one kind that are to leave as one. What is joined is all that is kept of those after the first. */
 interface Held {
   readonly message: ClaudeMessage;
   readonly text: string;
-  readonly more: ClaudeMessage[];
+  readonly field: Part['field'];
+  last: ClaudeMessage;
+  words: string;
+  tokens: number;
 }
 
 /** Characters of text that are held; a burst may bring megabytes within one window. */
@@ -40,19 +53,25 @@ export class Coalescer {
   }
 
   message(message: ClaudeMessage, text: string): void {
-    const kind = kindOf(message);
-    if (kind === undefined) {
+    const part = partOf(message);
+    if (part === undefined) {
       this.flush();
       this.#pass(message, text);
       return;
     }
+    const { kind, field } = part;
+    const words = field === undefined ? '' : part.words;
+    const tokens = field === undefined ? part.tokens : 0;
     const held = this.#held.get(kind);
-    if (held !== undefined) held.more.push(message);
-    else {
+    if (held !== undefined) {
+      held.last = message;
+      held.words += words;
+      held.tokens += tokens;
+    } else {
       if ([...this.#held.keys()].some((other) => !comeInTurns(kind, other))) this.flush();
-      this.#held.set(kind, { message, text, more: [] });
+      this.#held.set(kind, { message, text, field, last: message, words, tokens });
     }
-    this.#heldText += wordsOf(message).length;
+    this.#heldText += words.length;
     if (this.#heldText > MOST_HELD) this.flush();
     else if (this.#timer === undefined) this.#leaveAfterChunk();
   }
@@ -91,13 +110,13 @@ export class Coalescer {
     }, this.#window).unref();
   }
 
-  #passJoined({ message, text, more }: Held): void {
-    if (more.length === 0) {
+  #passJoined(held: Held): void {
+    const { message, text } = held;
+    if (held.last === message) {
       this.#pass(message, text);
       return;
     }
-    // The line has fields that the message may lack.
-    const joined = joinedOf(JSON.parse(text), more);
+    const joined = joinedOf(held);
     this.#pass(joined, JSON.stringify(joined));
   }
 }
@@ -105,37 +124,33 @@ export class Coalescer {
 const TOKENS = 'thinking tokens';
 const THINKING = 'thinking_delta';
 
-/** What a message can be joined with: the same. `undefined` when it is to leave by itself. */
-function kindOf(message: ClaudeMessage): string | undefined {
+/** `undefined` for a message that is to leave by itself, as does one of a shape that nobody has seen yet. */
+function partOf(message: ClaudeMessage): Part | undefined {
   if (isStreamEvent(message)) {
     const { event, parent_tool_use_id: parent } = message;
     const type = event.delta?.type;
     if (event.type !== 'content_block_delta') return undefined;
     if (type !== 'text_delta' && type !== THINKING) return undefined;
-    return `${type} ${event.index} ${parent ?? ''}`;
+    const field = type === THINKING ? 'thinking' : 'text';
+    const words: unknown = event.delta?.[field];
+    if (typeof words !== 'string') return undefined;
+    return { kind: `${type} ${event.index} ${parent ?? ''}`, field, words };
   }
   // 2.1.330 says after every delta of thinking how much has been thought.
-  return isSystem(message) && message.subtype === 'thinking_tokens' ? TOKENS : undefined;
+  if (!isSystem(message) || message.subtype !== 'thinking_tokens') return undefined;
+  const { estimated_tokens_delta: tokens = 0 } = message;
+  return typeof tokens === 'number' ? { kind: TOKENS, field: undefined, tokens } : undefined;
 }
 
 function comeInTurns(kind: string, other: string): boolean {
   return [kind, other].includes(TOKENS) && [kind, other].some((one) => one.startsWith(THINKING));
 }
 
-function wordsOf(message: ClaudeMessage): string {
-  const delta = isStreamEvent(message) ? message.event.delta : undefined;
-  return String(delta?.text ?? delta?.thinking ?? '');
-}
-
 /** The first of some messages, with what the others add to it. */
-function joinedOf(first: ClaudeMessage, more: readonly ClaudeMessage[]): ClaudeMessage {
-  if (!isStreamEvent(first)) {
-    const deltas = [first, ...more].map((one) => Number(one.estimated_tokens_delta) || 0);
-    const sum = deltas.reduce((total, delta) => total + delta, 0);
-    return { ...first, ...more.at(-1), estimated_tokens_delta: sum };
-  }
+function joinedOf({ message, text, field, last, words, tokens }: Held): ClaudeMessage {
+  if (field === undefined) return { ...message, ...last, estimated_tokens_delta: tokens };
+  // The line has fields that the message may lack.
+  const first: StreamEventMessage = JSON.parse(text);
   const { event } = first;
-  const words = [first, ...more].map(wordsOf).join('');
-  const field = event.delta?.type === THINKING ? 'thinking' : 'text';
   return { ...first, event: { ...event, delta: { ...event.delta, [field]: words } } };
 }

@@ -151,6 +151,11 @@ describe('the gap between texts', () => {
     expect(turns('One\n\n', 'Two')).toBe('One\n\nTwo');
   });
 
+  it('is there already when two deltas bring it', () => {
+    const next = [messageDelta('end_turn'), messageStart('msg_2'), text('Two')];
+    expect(textOf(...answered('One\n'), text('\n'), ...next)).toBe('One\n\nTwo');
+  });
+
   it('stands between texts that a thought or a tool separates', () => {
     expect(textOf(...answered('One'), thinkingStart, thinking('Hm'), textStart, text('Two'))).toBe(
       'One\n\nTwo',

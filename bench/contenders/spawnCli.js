@@ -3,6 +3,13 @@ import { spawn } from 'node:child_process';
 
 const MESSAGE = { type: 'user', message: { role: 'user', content: 'hi' } };
 
+/** @type {Set<import('node:child_process').ChildProcess>} */
+const running = new Set();
+// The real CLI may be in the middle of a turn, and does not end with its stdin then.
+process.once('exit', () => {
+  for (const child of running) child.kill('SIGKILL');
+});
+
 /**
  * Starts the CLI as the hand-written contenders do, with the prompt on its stdin.
  * @param {import('../server.js').Setting} setting @param {import('express').Response} response
@@ -13,6 +20,8 @@ export function spawnCli({ command, env }, response) {
     env: { ...process.env, ...env },
     stdio: ['pipe', 'pipe', 'ignore'],
   });
+  running.add(child);
+  child.on('close', () => running.delete(child));
   child.on('error', () => response.destroy());
   child.stdin.on('error', () => undefined);
   response.on('close', () => child.kill());

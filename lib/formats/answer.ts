@@ -50,12 +50,12 @@ export class Answer {
   readonly #sink: AnswerSink;
   /** The id of the message whose deltas are coming. */
   #streamedId: string | undefined;
-  /** The last text passed on; empty before the first. */
-  #lastText = '';
+  /** How the text ends so far; deltas may end within a gap. Empty before the first. */
+  #textEnd = '';
   /** Whether something stands between the last text and the next, so that they must not run together. */
   #apart = false;
   /** The same of thinking. */
-  #lastThinking = '';
+  #thinkingEnd = '';
   #thinkingApart = false;
   /** The model stopped at its output limit: the next text goes on in mid-word, even after more thinking. */
   #cutOff = false;
@@ -137,24 +137,24 @@ export class Answer {
 
   #result(result: ResultMessage): void {
     if (result.is_error === true || !result.result) return;
-    const unseen = this.#lastText === '' || this.#apiError === result.result;
+    const unseen = this.#textEnd === '' || this.#apiError === result.result;
     if (unseen) this.#text(result.result);
   }
 
   #text(text: unknown): void {
     if (typeof text !== 'string' || text === '') return;
-    const gap = this.#apart ? gapAfter(this.#lastText) : '';
+    const gap = this.#apart ? gapAfter(this.#textEnd) : '';
     this.#apart = false;
     this.#cutOff = false;
-    this.#lastText = text;
+    this.#textEnd = (this.#textEnd + text).slice(-2);
     this.#sink.text(gap + text);
   }
 
   #thinking(text: unknown): void {
     if (typeof text !== 'string' || text === '') return;
-    const gap = this.#thinkingApart ? gapAfter(this.#lastThinking) : '';
+    const gap = this.#thinkingApart ? gapAfter(this.#thinkingEnd) : '';
     this.#thinkingApart = false;
-    this.#lastThinking = text;
+    this.#thinkingEnd = (this.#thinkingEnd + text).slice(-2);
     this.#sink.thinking(gap + text);
   }
 
