@@ -34,8 +34,9 @@ export interface ClaudeStreamHandler extends RequestHandler {
   /** The runs that are going on, on every instance that shares the store. */
   runs(): Promise<RunInfo[]>;
   /**
-   * Refuses new runs and those that wait for their turn with 503, lets those that are going on end for `grace` ms, and stops the rest; clients that are
-   * still there get an ending that says so. Settles when no process of this handler is alive.
+   * Refuses new runs and those that wait for their turn with 503, lets those that are going on end for `grace` ms, and
+   * stops the rest; clients that are still there get an ending that says so. Settles when no process of this handler is
+   * alive.
    *
    * @throws ClaudeStreamError `invalid_option`
    */

@@ -19,8 +19,9 @@ import { type CloseOptions, Service } from './service.js';
 
 export interface OpenAIRouter extends Router {
   /**
-   * Refuses new runs and those that wait for their turn with 503, lets those that are going on end for `grace` ms, and stops the rest; clients that are
-   * still there get an ending that says so. Settles when no process of this router is alive.
+   * Refuses new runs and those that wait for their turn with 503, lets those that are going on end for `grace` ms, and
+   * stops the rest; clients that are still there get an ending that says so. Settles when no process of this router is
+   * alive.
    *
    * @throws ClaudeStreamError `invalid_option`
    */

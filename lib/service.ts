@@ -63,7 +63,8 @@ export class Service {
   }
 
   /**
-   * Refuses new runs and those that wait for their turn, lets the others end and stops those that have not; settles when no process is alive.
+   * Refuses new runs and those that wait for their turn, lets the others end and stops those that have not; settles when
+   * no process is alive.
    *
    * @param grace how long the runs may take to end by themselves, in ms
    */

@@ -111,7 +111,10 @@ export class FrameLog {
     return reader;
   }
 
-  /** The frames from `number` on, at least one and as many as `size` characters hold; `null` at the end; `undefined` when none is there yet. */
+  /**
+   * The frames from `number` on, at least one and as many as `size` characters hold; `null` at the end; `undefined` when
+   * none is there yet.
+   */
   take(number: number, size: number): Page | null | undefined {
     if (this.#taken?.first === number) return this.#taken.page;
     const begin = number - this.#first;
