@@ -2,9 +2,16 @@ import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { once } from 'node:events';
 import http from 'node:http';
 import { connect } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
 import express from 'express';
 import request from 'supertest';
-import { type ClaudeStreamOptions, memoryStore, type RunRecord } from '../lib';
+import {
+  type ClaudeStreamOptions,
+  memoryStore,
+  type RunRecord,
+  type RunStore,
+  type Store,
+} from '../lib';
 import {
   allGone,
   allKept,
@@ -392,6 +399,93 @@ describe('the position before the first event', () => {
     const server = await start('ticks', { store }, quick);
     const { text } = await post(server.url, hi);
     expect(text).toMatch(beginning);
+  });
+});
+
+/** A store by which a run can be found elsewhere when `known` settles. */
+function storeKnowingAt(known: Promise<unknown>): Store {
+  const { sessions, runs } = memoryStore();
+  const record: RunStore['record'] = (...args) => ({ ...runs.record(...args), known });
+  const get = (target: RunStore, name: keyof RunStore) =>
+    name === 'record' ? record : target[name].bind(target);
+  return { sessions, runs: new Proxy(runs, { get }) };
+}
+
+/** A run that has said something, of which no other instance knows yet. */
+async function unknownYet(options: ClaudeStreamOptions = {}) {
+  const [known, spoken] = [settleable(), settleable()];
+  const store = storeKnowingAt(known.promise);
+  const server = await start('silent', { store, onMessage: spoken.settle, ...options });
+  const client = ask(server.url);
+  await spoken.promise;
+  return { server, known, client };
+}
+
+/** A client that may leave before it is answered. */
+function ask(url: string) {
+  const leaving = new AbortController();
+  const { signal } = leaving;
+  const headers = { 'content-type': 'application/json' };
+  const answer = fetch(url, { method: 'POST', headers, body: JSON.stringify(hi), signal });
+  let isAnswered = false;
+  answer.then(
+    () => {
+      isAnswered = true;
+    },
+    () => {},
+  );
+  return { answer, isAnswered: () => isAnswered, leave: () => leaving.abort() };
+}
+
+function settleable() {
+  let settle = () => {};
+  const promise = new Promise<void>((resolve) => {
+    settle = resolve;
+  });
+  return { promise, settle };
+}
+
+describe('the id of a run', () => {
+  it('is told once the run can be found on every instance', async () => {
+    const { known, client } = await unknownYet();
+    await delay(50);
+    expect(client.isAnswered()).toBe(false);
+    known.settle();
+    expect((await client.answer).headers.get('claude-run-id')).toBeTruthy();
+    client.leave();
+  });
+
+  it('is told once a run that waits can be found on every instance', async () => {
+    const { server, known, client } = await unknownYet({ concurrency: 1 });
+    const second = ask(server.url);
+    await delay(50);
+    expect(second.isAnswered()).toBe(false);
+    known.settle();
+    expect((await second.answer).headers.get('claude-run-id')).toBeTruthy();
+    client.leave();
+    second.leave();
+  });
+
+  it('is told half a second later when the store does not say so', async () => {
+    const begun = performance.now();
+    const { client } = await unknownYet();
+    expect((await client.answer).status).toBe(200);
+    expect(performance.now() - begun).toBeGreaterThan(490);
+    client.leave();
+  });
+
+  it('is told when the store fails to say so', async () => {
+    const failure = Promise.reject(new Error('no'));
+    failure.catch(() => {});
+    const { client } = await unknownYet({ store: storeKnowingAt(failure) });
+    expect((await client.answer).status).toBe(200);
+    client.leave();
+  });
+
+  it('keeps no run whose client has left before', async () => {
+    const { server, client } = await unknownYet();
+    client.leave();
+    expect(await server.nextOutcome()).toMatchObject({ reason: 'disconnected' });
   });
 });
 

@@ -1,10 +1,17 @@
+import createDebug from 'debug';
 import { Attendance } from './attendance.js';
 import { channels } from './diagnostics.js';
 import type { Emit, Encoder } from './formats/format.js';
 import { summaryOf } from './outcome.js';
 import { Recorder } from './recorder.js';
 import { Run, type RunOptions } from './run.js';
-import type { RunRecord, RunStore } from './stores/store.js';
+import type { Recording, RunRecord, RunStore } from './stores/store.js';
+import { within } from './within.js';
+
+const debug = createDebug('claude-stream:store');
+
+/** How long a client waits for the store to know its run, in ms: without it the client is told all the same. */
+const KNOWN_WITHIN = 500;
 
 export interface LiveRunOptions extends RunOptions {
   /** Where the run is kept for those who come back; `undefined` when it is not. */
@@ -20,6 +27,7 @@ export class LiveRun {
   readonly attendance: Attendance;
   /** The pid of its process, once there is one. */
   pid: number | undefined;
+  #recording: Recording | undefined;
   #recorder: Recorder | undefined;
   /** Begins to keep it, unless that has begun. */
   readonly #keep: () => void;
@@ -29,13 +37,9 @@ export class LiveRun {
     const { runs, grace, maxLogBytes } = options;
     this.record = record;
     this.#keep = () => {
-      this.#recorder ??=
-        runs &&
-        new Recorder(
-          runs.record(record, () => this.run.stop('cancelled')),
-          maxLogBytes,
-          () => this.run.frameTaken(),
-        );
+      if (runs === undefined || this.#recording) return;
+      this.#recording = runs.record(record, () => this.run.stop('cancelled'));
+      this.#recorder = new Recorder(this.#recording, maxLogBytes, () => this.run.frameTaken());
     };
     const hasStarted = () => this.run.started;
     this.attendance = new Attendance({
@@ -75,6 +79,21 @@ export class LiveRun {
   waiting(position: number): void {
     this.#keep();
     this.run.waiting(position);
+  }
+
+  /**
+   * Begins to keep it, and settles when it can be found on every instance: an EventSource that comes back on one where
+   * it is not yet known would be told 404, and never come again. Does not wait long for a store that is slow or gone.
+   */
+  async findable(): Promise<void> {
+    this.#keep();
+    const known = this.#recording?.known;
+    if (known === undefined) return;
+    try {
+      await within(KNOWN_WITHIN, known);
+    } catch (error) {
+      debug('%s: not known to the store: %o', this.record.runId, error);
+    }
   }
 
   /** Settles when nothing of the run is alive, and what is to be kept of it is kept. Never rejects. */

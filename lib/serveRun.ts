@@ -55,6 +55,13 @@ export async function serveRun(service: Service, exchange: Exchange): Promise<vo
     ? () => void response.setHeader('Claude-Run-Id', run.id)
     : streamTo(exchange, settings, run.reader(settings.highWaterMark));
 
+  /** A client that has left was not told the run's id, so it cannot come back. */
+  const tellUnlessGone = async () => {
+    await live.findable();
+    if (client.gone) run.stop('disconnected');
+    else tell();
+  };
+
   /** @returns whether it was: not when its client has left meanwhile, it was cancelled, or the service closed */
   const start = async () => {
     if (run.ended) return false;
@@ -79,7 +86,7 @@ export async function serveRun(service: Service, exchange: Exchange): Promise<vo
       // What is too large even for a session that knows the conversation must not wait to hear so.
       commandTo(settings, planned, leastOf(service, planned), run.id);
       channels.queue({ ...context, position: place.position });
-      if (isTold) tell();
+      if (isTold) await tellUnlessGone();
       isStarted = await turnOf(place, live, settings.deadlines.queue)
         .then(start)
         .catch((error) => {
@@ -92,11 +99,7 @@ export async function serveRun(service: Service, exchange: Exchange): Promise<vo
       if (!isStarted && client.gone) return;
       if (!isStarted) throw shuttingDown();
     }
-    if (isStarted && !isTold) {
-      // Nobody has been told the run's id: nobody can come back.
-      if (client.gone) run.stop('disconnected');
-      else tell();
-    }
+    if (isStarted && !isTold) await tellUnlessGone();
     await ended;
     if (collected?.answer) {
       const send = isStarted ? sendJson : sendRefusal;

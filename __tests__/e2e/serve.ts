@@ -26,6 +26,8 @@ export interface Runs {
   firstToSpeak(): Promise<string>;
   /** Settles with how a run ended. */
   outcomeOf(runId: string): Promise<Outcome>;
+  /** When it ended, on the clock of `performance.now()`; `undefined` while it goes on. */
+  endedAt(runId: string): number | undefined;
 }
 
 export interface Server extends Runs {
@@ -94,6 +96,7 @@ function watchRuns() {
   const started: string[] = [];
   let spoken: string | undefined;
   const outcomes = new Map<string, Outcome>();
+  const ends = new Map<string, number>();
   const news = new EventEmitter();
   const hooks = {
     onStart: ({ runId }: { runId: string }) => {
@@ -104,6 +107,7 @@ function watchRuns() {
       news.emit('message');
     },
     onEnd: (outcome: Outcome) => {
+      ends.set(outcome.runId, performance.now());
       outcomes.set(outcome.runId, outcome);
       news.emit(outcome.runId);
     },
@@ -118,6 +122,7 @@ function watchRuns() {
       if (!outcomes.has(runId)) await once(news, runId);
       return outcomes.get(runId) as Outcome;
     },
+    endedAt: (runId) => ends.get(runId),
   };
   return { hooks, runs };
 }

@@ -30,9 +30,8 @@ interface Visit {
   readonly numbers: readonly (number | undefined)[];
   /** Whether it has seen the end. */
   readonly complete: boolean;
-  /** When it was answered, and when it was over: ms on the clock of `performance.now()`. */
+  /** When it was answered, in ms on the clock of `performance.now()`. */
   readonly answered: number;
-  readonly over: number;
 }
 
 /** A client that leaves at some time; with `undefined` it was gone before it had an answer. */
@@ -51,7 +50,7 @@ function visit(url: string, method: 'GET' | 'POST', headers: Record<string, stri
     const complete = await follower.ended;
     const { runId, numbers } = follower;
     const status = Number(answer.statusCode);
-    return { runId, status, numbers, complete, answered, over: performance.now() };
+    return { runId, status, numbers, complete, answered };
   });
   const leaveAfter = (ms: number) => {
     const timer = setTimeout(() => sent.destroy(), ms);
@@ -61,8 +60,8 @@ function visit(url: string, method: 'GET' | 'POST', headers: Record<string, stri
 }
 
 /** Comes back to where it was, for a while. */
-async function comeBack(url: string, first: Visit, ms: number) {
-  const { runId, numbers, complete, over } = first;
+async function comeBack({ url, endedAt }: Server, first: Visit, ms: number) {
+  const { runId, numbers, complete } = first;
   const last = numbers.length;
   const second = visit(`${url}/${runId}`, 'GET', {
     ...(last > 0 && { 'last-event-id': `${runId}:${last}` }),
@@ -70,14 +69,18 @@ async function comeBack(url: string, first: Visit, ms: number) {
   second.leaveAfter(ms);
   const seen = await second.seen;
   if (seen === undefined) return;
-  if (seen.answered - over < ttl) expect(seen.status).toBe(complete ? 204 : 200);
+  // The client may hear of the end late: while so many processes are started nothing else gets a turn for seconds.
+  const end = endedAt(runId);
+  if (end === undefined || seen.answered - end < ttl)
+    expect(seen.status).toBe(complete ? 204 : 200);
   else expect([200, 204, 410]).toContain(seen.status);
   const all = [...numbers, ...seen.numbers];
   expect(all).toEqual(upTo(all.length));
 }
 
 /** Starts many runs at once and leaves them at any time; settles with how they ended, and how often one came back. */
-async function beginAndVanish({ url, started, outcomeOf }: Server, seed: number) {
+async function beginAndVanish(server: Server, seed: number) {
+  const { url, started, outcomeOf } = server;
   const random = seeded(seed);
   const before = started.length;
   const clients = Array.from({ length: runs }, () => {
@@ -99,7 +102,7 @@ async function beginAndVanish({ url, started, outcomeOf }: Server, seed: number)
       if (!isBack) return;
       await delay(pause);
       returns += 1;
-      await comeBack(url, first, stay);
+      await comeBack(server, first, stay);
     }),
   );
   const outcomes = await Promise.all(started.slice(before).map(outcomeOf));

@@ -115,6 +115,15 @@ describe.each([
     expect(await readAll(another.runs, 'a')).toEqual(texts.map((text, index) => [index + 1, text]));
   });
 
+  test('are known everywhere once it is said that they are', async () => {
+    const { store, another } = await open();
+    await record(store.runs, 'a').known;
+    expect(await another.runs.find('a')).toMatchObject({
+      state: 'running',
+      record: { user: 'ada' },
+    });
+  });
+
   test('are read after a number', async () => {
     const { store } = await open();
     await record(store.runs, 'a').append(1, ['one', 'two', 'three']);

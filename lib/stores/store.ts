@@ -92,6 +92,11 @@ export type RunPage =
 /** A run as its owner writes it. Frames are written in order, one call at a time. */
 export interface Recording {
   /**
+   * Settles when `find` knows the run, on every instance. Until then its client does not get the run's id, with which it
+   * could come back elsewhere; but it waits for half a second at most. Without this it gets the id at once.
+   */
+  readonly known?: Promise<unknown> | undefined;
+  /**
    * @param first the number of the first of `frames`; a higher one than expected leaves a gap, which readers are told of
    * @returns `false` when another instance took the owner for dead and has concluded the run
    */

@@ -64,8 +64,8 @@ export class RedisRuns implements RunStore {
     const stopListening = this.#waiter.listen();
     this.#owned.set(runId, { record, onCancel });
     this.#beats ??= setInterval(() => this.#beatAll(), this.#beat).unref();
-    this.#beatFor(record);
     return {
+      known: this.#beatFor(record),
       append: (first, frames) => this.#write(runId, first, frames, '', window),
       finish: (first, frames, end) => this.#write(runId, first, frames, end, window),
       release: () => {
@@ -214,18 +214,19 @@ export class RedisRuns implements RunStore {
   }
 
   #beatAll(): void {
-    for (const { record } of this.#owned.values()) this.#beatFor(record);
+    for (const { record } of this.#owned.values()) void this.#beatFor(record);
     const inbox = this.#inbox(this.#instance);
     this.#connection
       .send('PEXPIRE', inbox, String(INBOX_TTL))
       .catch((error) => debug('the inbox could not be kept: %o', error));
   }
 
-  #beatFor(record: RunRecord): void {
+  /** Never rejects. */
+  async #beatFor(record: RunRecord): Promise<void> {
     const { runId } = record;
     const now = Date.now();
     const { ttl, ownerTimeout } = this.#options;
-    this.#connection
+    await this.#connection
       .send(
         'EVAL',
         BEAT,
