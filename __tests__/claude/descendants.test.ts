@@ -1,3 +1,5 @@
+import { spawn } from 'node:child_process';
+import files from 'node:fs/promises';
 import { descendantsOf, killProcesses } from '../../lib/claude/descendants';
 import {
   endFixtures,
@@ -64,6 +66,30 @@ describe('the descendants of a process', () => {
     stubborn.kill('SIGKILL');
     await stubborn.exited;
     expect(await descendantPids(stubborn)).toEqual([tool]);
+  });
+
+  test('include one that is still loading its program, and has no environment yet', async () => {
+    const [orphan, sleeper] = await startFamily('orphan');
+    const { readFile } = files;
+    let looks = 0;
+    jest.spyOn(files, 'readFile').mockImplementation(async (path, options) => {
+      const isItsEnvironment = path === `/proc/${sleeper}/environ`;
+      if (isItsEnvironment) looks += 1;
+      return isItsEnvironment && looks < 3 ? '' : readFile(path, options);
+    });
+    expect(await descendantPids(orphan)).toEqual([sleeper]);
+    expect(looks).toBe(3);
+  });
+
+  test('are told soon when another process has no environment at all', async () => {
+    const bare = spawn(process.execPath, ['-e', 'setInterval(() => {}, 1_000)'], {
+      env: {},
+      stdio: 'ignore',
+    });
+    strangers.push(Number(bare.pid));
+    const began = performance.now();
+    await descendantsOf(undefined, 'no-such-run');
+    expect(performance.now() - began).toBeLessThan(1_000);
   });
 
   test('do not include those of another run', async () => {

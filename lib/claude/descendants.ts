@@ -1,6 +1,7 @@
 import { execFile } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import { readdir, readFile } from 'node:fs/promises';
+import { uptime } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import createDebug from 'debug';
@@ -22,6 +23,18 @@ interface ProcessRow extends ProcessIdentity {
 
 /** Files of /proc that are read at once. A busy machine has thousands, and a server needs its descriptors. */
 const READERS = 16;
+
+/**
+ * A process has no environment for a moment while it loads its program, and if its parent died in that moment it is
+ * nobody's child either. How often, and after how many ms, one that is younger than a second is looked at again; one
+ * that was started without an environment costs that much.
+ */
+const LOADING_LOOKS = 5;
+const LOADING_PAUSE = 5;
+const LOADING_SECONDS = 1;
+
+/** Per second; the same on every architecture that Node supports. */
+const CLOCK_TICKS = 100;
 
 /** How often, and after how many ms, a file is tried again when the server has no descriptor left. */
 const RETRIES = 50;
@@ -141,14 +154,23 @@ async function procRows(): Promise<ProcessRow[]> {
   const rows: ProcessRow[] = [];
   const read = async () => {
     for (let name = names.pop(); name !== undefined; name = names.pop()) {
-      const stat = await readOrNothing(`/proc/${name}/stat`);
-      const environment = await readOrNothing(`/proc/${name}/environ`);
-      const row = procRow(name, stat, environment);
+      const row = await loadedRow(name);
       if (row) rows.push(row);
     }
   };
   await Promise.all(Array.from({ length: READERS }, read));
   return rows;
+}
+
+async function loadedRow(name: string): Promise<ProcessRow | undefined> {
+  for (let look = 1; ; look++) {
+    const stat = await readOrNothing(`/proc/${name}/stat`);
+    const environment = await readOrNothing(`/proc/${name}/environ`);
+    const row = procRow(name, stat, environment);
+    if (row === undefined || environment !== '' || look === LOADING_LOOKS) return row;
+    if (uptime() - Number(row.startTime) / CLOCK_TICKS > LOADING_SECONDS) return row;
+    await delay(LOADING_PAUSE);
+  }
 }
 
 function procRow(name: string, stat: string, environment: string): ProcessRow | undefined {

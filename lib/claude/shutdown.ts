@@ -13,8 +13,11 @@ const INTERRUPT_GRACE = 2_000;
 const TERMINATE_GRACE = 2_000;
 const KILL_GRACE = 2_000;
 
-/** How often survivors are looked for: a process can start another while it is being killed. */
-const SURVIVOR_ROUNDS = 5;
+/**
+ * How long survivors are looked for, and the pause between two looks, in ms: a process can start another while it is
+ * being killed, and takes its time to die on a busy machine.
+ */
+const SURVIVOR_GRACE = 2_000;
 const SURVIVOR_PAUSE = 20;
 
 /**
@@ -53,7 +56,8 @@ export async function shutdown(process: ClaudeProcess): Promise<void> {
     process.kill(signal);
     await exitWithin(process, grace);
   }
-  for (let round = 0; round < SURVIVOR_ROUNDS; round++) {
+  const deadline = performance.now() + SURVIVOR_GRACE;
+  while (performance.now() < deadline) {
     await killProcesses([...descendants.values()]);
     if ((await list()).length === 0) return;
     await delay(SURVIVOR_PAUSE);
