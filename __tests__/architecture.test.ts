@@ -9,13 +9,13 @@ import { parseSync } from '@swc/core';
 const order = [
   ['index', 'redis'],
   ['claudeStream', 'openaiRouter'],
-  ['authorization', 'serveChat', 'serveCancel'],
+  ['authorization', 'serveChat', 'serveCancel', 'serveResume'],
   ['serveRun'],
   ['serveReplay', 'recogniseConversation'],
   ['findRun'],
   ['service', 'readRequest', 'hooks', 'sendJson', 'watchClient'],
   ['options'],
-  ['conversations/', 'models', 'runs', 'replay'],
+  ['conversations/', 'chats', 'models', 'runs', 'replay'],
   ['liveRun', 'admission'],
   ['run', 'attendance', 'recorder', 'diagnostics'],
   ['coalescer', 'deadlines'],
@@ -170,7 +170,7 @@ test('Express is known by its types only, but for the router', () => {
 
 test('a format has a folder of its own or is one file, and knows nothing of the others', () => {
   const formatOf = (name: string) => name.split('/').at(name.split('/').length > 2 ? 1 : -1);
-  const formats = ['claude', 'openai'];
+  const formats = ['claude', 'openai', 'anthropic', 'uiMessage'];
   const wrong = inner.filter(
     ({ from, to }) =>
       roomOf(from) === 'formats/' &&
@@ -197,6 +197,7 @@ test('what is below the chat knows no request and no response of Express', () =>
     'serveCancel',
     'serveChat',
     'serveReplay',
+    'serveResume',
     'serveRun',
     'watchClient',
   ];

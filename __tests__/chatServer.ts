@@ -69,6 +69,7 @@ export async function startChatServer(
   application(app);
   app.route('/chat').post(handler).get(handler);
   app.route('/chat/:run').get(handler.replay).delete(handler.cancel);
+  app.get('/chat/:chat/stream', handler.resume);
   const server = app.listen(0, '127.0.0.1');
   await once(server, 'listening');
   return {

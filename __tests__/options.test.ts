@@ -207,8 +207,11 @@ describe('a wrong value is refused at creation and the message says what is expe
     [{ maxBudgetUsd: -1 }, '"maxBudgetUsd" must be a positive number.'],
     [{ maxBudgetUsd: Number.NaN }, '"maxBudgetUsd" must be a positive number.'],
     [{ effort: 'huge' }, `"effort" must be one of 'low', 'medium', 'high', 'xhigh', 'max'.`],
-    [{ format: 'sse' }, `"format" must be one of 'claude', 'openai'.`],
-    [{ format: 'toString' }, `"format" must be one of 'claude', 'openai'.`],
+    [{ format: 'sse' }, `"format" must be one of 'claude', 'openai', 'anthropic', 'ui-message'.`],
+    [
+      { format: 'toString' },
+      `"format" must be one of 'claude', 'openai', 'anthropic', 'ui-message'.`,
+    ],
     [{ request: {} }, '"request" must be a function.'],
     [
       { models: 'opus' },

@@ -4,6 +4,7 @@ import { type ClaudeStreamOptions, readOptions } from './options.js';
 import { serveCancel } from './serveCancel.js';
 import { serveChat } from './serveChat.js';
 import { positionOf, serveReplay } from './serveReplay.js';
+import { serveResume } from './serveResume.js';
 import { type CloseOptions, Service } from './service.js';
 import type { RunRecord } from './stores/store.js';
 
@@ -29,6 +30,11 @@ export interface ClaudeStreamHandler extends RequestHandler {
    * route with the parameter `run`: `app.get('/chat/:run', chat.replay)`. Never starts a process.
    */
   readonly replay: RequestHandler;
+  /**
+   * The run that is going on in a conversation of the AI SDK's `useChat`, from its first event on; 204 when none is. Needs
+   * a store that keeps runs, and a route with the parameter `chat`: `app.get('/api/chat/:chat/stream', chat.resume)`.
+   */
+  readonly resume: RequestHandler;
   /** Stops a run, and answers with its outcome: `app.delete('/chat/:run', chat.cancel)`. */
   readonly cancel: RequestHandler;
   /** The runs that are going on, on every instance that shares the store. */
@@ -56,6 +62,7 @@ export function claudeStream(options?: ClaudeStreamOptions): ClaudeStreamHandler
       replay: handlerOf((request, response) =>
         serveReplay(service, request, response, () => positionOf(request)),
       ),
+      resume: handlerOf((request, response) => serveResume(service, request, response)),
       cancel: handlerOf((request, response) => serveCancel(service, request, response)),
       runs: () => runningRuns(service),
       close: (closeOptions?: CloseOptions) => service.close(closeOptions),

@@ -5,16 +5,21 @@ import type { ClaudeMessage } from './claude/messages.js';
 import type { PermissionDecision, PermissionRequest } from './claude/permissionPrompts.js';
 import type { DeadlineOptions } from './deadlines.js';
 import { ClaudeStreamError } from './errors.js';
+import { anthropic } from './formats/anthropic/anthropic.js';
 import { claude } from './formats/claude.js';
 import { type Format, type ToolDisplay, toolDisplays } from './formats/format.js';
 import { openai } from './formats/openai/openai.js';
+import { uiMessage } from './formats/uiMessage/uiMessage.js';
 import type { ModelNames } from './models.js';
 import type { Outcome } from './outcome.js';
 import { memoryStore } from './stores/memoryStore.js';
 import type { RunRecord, RunStore, SessionStore, Store } from './stores/store.js';
 
 /** The built-in formats, by name. */
-const formats = { claude, openai } satisfies Record<string, Format>;
+const formats = { claude, openai, anthropic, 'ui-message': uiMessage } satisfies Record<
+  string,
+  Format
+>;
 
 export type FormatName = keyof typeof formats;
 
@@ -143,7 +148,10 @@ export interface ClaudeStreamOptions extends CommandOptions {
   /** Longest line of the CLI; a longer one is dropped and counted. Default 64 MiB. */
   readonly maxLineLength?: number | undefined;
 
-  /** How the `openai` format shows tools. Default `'status'`. */
+  /**
+   * How the `openai` format shows tools. The other formats but `claude` know `'none'`, and anything else as their one way.
+   * Default `'status'`.
+   */
   readonly toolDisplay?: ToolDisplay | undefined;
   /** Shows stderr and paths to clients. Default `false`. */
   readonly exposeErrors?: boolean | undefined;
@@ -187,6 +195,8 @@ export interface Settings {
   readonly sessions: { readonly store: SessionStore; readonly header: string } | undefined;
   /** Where runs are kept for clients that come back; `undefined` where they cannot. */
   readonly runStore: RunStore | undefined;
+  /** Where it is noted which run belongs to which conversation of such a client. */
+  readonly chatStore: SessionStore | undefined;
   /** `undefined` leaves it to whether a client can come back. */
   readonly onDisconnect: 'stop' | 'continue' | undefined;
   readonly disconnectGrace: number | false;
@@ -507,6 +517,7 @@ export function readRouterOptions(options: OpenAIRouterOptions = {}): RouterSett
   return {
     ...settingsOf({ ...options, format, sessions: options.sessions ?? 'auto' }, 'any'),
     runStore: undefined,
+    chatStore: undefined,
     apiKey: options.apiKey,
     maxBodyBytes: options.maxBodyBytes ?? 50 * 2 ** 20,
   };
@@ -546,6 +557,7 @@ function settingsOf(options: ClaudeStreamOptions, anyModel: 'any' | 'none'): Set
           }
         : undefined,
     runStore: options.store?.runs,
+    chatStore: options.store?.runs && options.store.sessions,
     onDisconnect: options.onDisconnect,
     disconnectGrace: options.disconnectGrace ?? 300_000,
     authorize: options.authorize,

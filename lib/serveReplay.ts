@@ -22,13 +22,16 @@ export interface StreamPosition {
 /**
  * The events of a run that a client has not had yet, and on until its end. Never starts a process.
  *
+ * @param position where the client was; `undefined` when there is nothing for it
+ * @param wanted `live`: a run that is over is nothing to it
  * @throws what the application's own `authorize` function throws, and only while no headers have been sent
  */
 export async function serveReplay(
   service: Service,
   request: Request,
   response: Response,
-  position: () => StreamPosition,
+  position: () => StreamPosition | Promise<StreamPosition | undefined>,
+  wanted: 'all' | 'live' = 'all',
 ): Promise<void> {
   const { settings } = service;
   const { runStore, format, highWaterMark } = settings;
@@ -43,13 +46,18 @@ export async function serveReplay(
     if (service.closed) {
       throw new ClaudeStreamError('shutting_down', 'claudeStream was closed: no replays.');
     }
-    const { runId, after } = position();
+    const at = await position();
+    if (at === undefined) {
+      response.status(204).end();
+      return;
+    }
+    const { runId, after } = at;
     const { local, kept } = await findRun(service, request, runId);
     if (client.gone) return;
     response.setHeader('Claude-Run-Id', runId);
     const isOver = local ? local.run.ended : kept?.state === 'ended';
     const last = local ? local.run.lastFrame : (kept?.last ?? 0);
-    if (isOver && after >= last) {
+    if (isOver && (wanted === 'live' || after >= last)) {
       response.status(204).end();
       return;
     }
@@ -67,14 +75,24 @@ export async function serveReplay(
     });
     channels.replay({ runId, request, after, isLocal: local !== undefined });
     client.onLeave = local?.attendance.enter();
-    const options = { ...settings, position: positionAt(runId, after) };
+    const options = { ...settings, headers: format.headers, position: positionAt(runId, after) };
     sendEventStream(response, source, options, () => {
       client.stalled = true;
       channels.stall({ runId, request, stallTimeout: settings.stallTimeout });
     });
   } catch (error) {
+    if (wanted === 'live' && isUnknownRun(error)) {
+      response.status(204).end();
+      return;
+    }
     answerError(service, request, response, error);
   }
+}
+
+function isUnknownRun(error: unknown): boolean {
+  return (
+    error instanceof ClaudeStreamError && ['run_not_found', 'run_expired'].includes(error.code)
+  );
 }
 
 /** What goes wrong before the headers; the application's own errors are not ours to answer. */

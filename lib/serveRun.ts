@@ -57,7 +57,11 @@ export async function serveRun(service: Service, exchange: Exchange): Promise<vo
 
   /** A client that has left was not told the run's id, so it cannot come back. */
   const tellUnlessGone = async () => {
-    await live.findable();
+    const { chat } = planned.chat;
+    await Promise.all([
+      live.findable(),
+      chat === undefined ? undefined : service.chats?.begun(chat, run.id),
+    ]);
     if (client.gone) run.stop('disconnected');
     else tell();
   };
@@ -120,9 +124,10 @@ function streamTo(
 ): () => void {
   const { runId } = context;
   const position = settings.runStore && positionAt(runId, 0);
+  const options = { ...settings, headers: settings.format.headers, position };
   return () => {
     response.setHeader('Claude-Run-Id', runId);
-    sendEventStream(response, source, { ...settings, position }, () => {
+    sendEventStream(response, source, options, () => {
       client.stalled = true;
       channels.stall({ ...context, stallTimeout: settings.stallTimeout });
       hooks.onError(

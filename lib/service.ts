@@ -1,5 +1,6 @@
 import { setMaxListeners } from 'node:events';
 import { Admission } from './admission.js';
+import { Chats } from './chats.js';
 import { type Command, inquiryFor, spareFor } from './claude/command.js';
 import { listModels } from './claude/listModels.js';
 import { Pool } from './claude/pool.js';
@@ -27,6 +28,8 @@ export class Service {
   /** `undefined` when a request has no choice. */
   readonly models: Models | undefined;
   readonly conversations: Conversations | undefined;
+  /** `undefined` where no client can come back. */
+  readonly chats: Chats | undefined;
   readonly #pool: Pool | undefined;
   readonly #closing = new AbortController();
 
@@ -42,6 +45,7 @@ export class Service {
         : new Models(models === 'any' ? undefined : models, (signal) =>
             listModels(inquiryFor(command, createRunId(), process.env), signal),
           );
+    this.chats = settings.chatStore && new Chats(settings.chatStore);
     this.conversations = sessions && new Conversations(sessions.store);
     const createCommand = () =>
       spareFor(command, createRunId(), process.env, canUseTool !== undefined);

@@ -14,7 +14,12 @@ export const nodes = {
 export type NodeVersion = keyof typeof nodes;
 
 /** Where a script lies decides which packages it imports: here those of this project, in the cache the newest. */
-export const folders = { ours: join(__dirname, 'clients'), newest: join(cache, 'clients') };
+export const folders = {
+  ours: join(__dirname, 'clients'),
+  newest: join(cache, 'clients'),
+  ai5: join(cache, 'ai-5'),
+  ai6: join(cache, 'ai-6'),
+};
 
 /** What a client has thrown. */
 export interface Thrown {

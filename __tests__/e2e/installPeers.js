@@ -27,7 +27,12 @@ const peers = {
     '@langchain/core@1.4.0',
     'zod@4.6.7',
   ],
+  'ai-5': ['ai@5.0.277', 'zod@4.6.7'],
+  'ai-6': ['ai@6.0.326', 'zod@4.6.7'],
 };
+
+/** Those in which client scripts run. */
+const clientFolders = ['clients', 'ai-5', 'ai-6'];
 
 /** @param {{ rootDir: string }} jest */
 export default async function installPeers({ rootDir }) {
@@ -39,7 +44,9 @@ export default async function installPeers({ rootDir }) {
     await install(join(cache, folder), packages);
   }
   // A script imports the packages of the folder in which it lies.
-  await cp(join(rootDir, '__tests__/e2e/clients'), join(cache, 'clients'), { recursive: true });
+  for (const folder of clientFolders) {
+    await cp(join(rootDir, '__tests__/e2e/clients'), join(cache, folder), { recursive: true });
+  }
 }
 
 /**

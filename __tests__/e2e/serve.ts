@@ -73,7 +73,9 @@ export async function serve(
   app.get('/chat', chat);
   app.get('/chat/:run', chat.replay);
   app.delete('/chat/:run', chat.cancel);
+  app.get('/chat/:chat/stream', chat.resume);
   app.post('/v1/chat/completions', chat);
+  app.post('/v1/messages', chat);
   const { port, origin } = await listen(app, () => chat.close(), runs);
   return { ...runs, origin, port, url: `${origin}/chat`, chat };
 }

@@ -31,7 +31,10 @@ function heard(...messages: ClaudeMessage[]) {
     text: (text) => said.push(`text ${text}`),
     thinking: (text) => said.push(`thinking ${text}`),
     toolBegun: ({ label }) => said.push(`begins ${described(label)}`),
-    toolEnded: ({ label }, result) => said.push(`ends ${described(label)} with ${result}`),
+    toolEnded: ({ label }, result) =>
+      said.push(
+        `${result?.isError ? 'fails' : 'ends'} ${described(label)} with ${result?.text ?? 'nothing'}`,
+      ),
     notice: (description, done) => said.push(`${done ? 'done' : 'now'} ${description}`),
   });
   for (const message of messages) answer.message(message);
@@ -52,6 +55,23 @@ const textOf = (...messages: ClaudeMessage[]) =>
     .filter((line) => line.startsWith('text '))
     .map((line) => line.slice('text '.length))
     .join('');
+
+/** The same of a sink that wants to know how a tool's input is written, and when the model speaks. */
+function heardInDetail(...messages: ClaudeMessage[]) {
+  const said: string[] = [];
+  const answer = new Answer({
+    text: () => {},
+    thinking: () => {},
+    stepBegun: () => said.push('step'),
+    toolStarted: (id, name) => said.push(`starts ${name} ${id}`),
+    toolInput: (id, json) => said.push(`${id} ${json}`),
+    toolBegun: ({ id }) => said.push(`begins ${id}`),
+    toolEnded: () => {},
+    notice: () => {},
+  });
+  for (const message of messages) answer.message(message);
+  return said;
+}
 
 const textBlock = (text: string) => ({ type: 'text', text });
 
@@ -359,7 +379,7 @@ describe('a tool call', () => {
       'begins Read notes.md',
       'now Read: still running after 30 s',
       'done Read: still running after 30 s',
-      'ends Read notes.md with ',
+      'ends Read notes.md with nothing',
     ]);
   });
 
@@ -378,7 +398,7 @@ describe('a tool call', () => {
   it('still open when the run is over ends then, once, without a result', () => {
     const { end } = heard(readNotes);
     end();
-    expect(end()).toEqual(['begins Read notes.md', 'ends Read notes.md with ']);
+    expect(end()).toEqual(['begins Read notes.md', 'ends Read notes.md with nothing']);
   });
 });
 
@@ -556,4 +576,64 @@ describe('a question for permission', () => {
   ])('is not made of a control request of %s', (_, request) => {
     expect(say({ type: 'control_request', request_id: 'q1', request })).toEqual([]);
   });
+});
+
+describe('how a tool call comes about', () => {
+  const event = (event: object, parent: string | null = null): ClaudeMessage => ({
+    type: 'stream_event',
+    parent_tool_use_id: parent,
+    event,
+  });
+  const starts = (index: number, id: string, name: string) =>
+    event({ type: 'content_block_start', index, content_block: toolUse(id, name, {}) });
+  const writes = (index: number, partial_json: unknown) =>
+    event({
+      type: 'content_block_delta',
+      index,
+      delta: { type: 'input_json_delta', partial_json },
+    });
+
+  it('is told step by step, of two that are written at once too', () => {
+    expect(
+      heardInDetail(
+        messageStart('msg_1'),
+        starts(1, 'a', 'Read'),
+        starts(2, 'b', 'Bash'),
+        writes(1, ''),
+        writes(2, '{"command"'),
+        writes(1, '{}'),
+        assistant('msg_1', [toolUse('a', 'Read', {})]),
+        messageStart('msg_2'),
+      ),
+    ).toEqual([
+      'step',
+      'starts Read a',
+      'starts Bash b',
+      'b {"command"',
+      'a {}',
+      'begins a',
+      'step',
+    ]);
+  });
+
+  it('is nothing of a subagent, of a schema, or of what nobody has begun', () => {
+    const nested = event(
+      { type: 'content_block_start', index: 1, content_block: toolUse('n', 'Read', {}) },
+      'toolu_1',
+    );
+    const schema = starts(2, 's', 'StructuredOutput');
+    const stray = writes(3, '{}');
+    expect(heardInDetail(nested, schema, writes(2, '{}'), stray, writes(1, 5))).toEqual([]);
+  });
+});
+
+it('a tool that has failed says so', () => {
+  const failed = {
+    type: 'user',
+    parent_tool_use_id: null,
+    message: {
+      content: [{ type: 'tool_result', tool_use_id: 'toolu_1', content: 'No.', is_error: true }],
+    },
+  };
+  expect(say(readNotes, failed)).toEqual(['begins Read notes.md', 'fails Read notes.md with No.']);
 });

@@ -9,13 +9,17 @@ import {
   type ResultMessage,
 } from '../../lib/claude/messages.js';
 import type { ErrorCode } from '../../lib/errors.js';
+import { anthropic } from '../../lib/formats/anthropic/anthropic.js';
 import { claude } from '../../lib/formats/claude.js';
 import { type EncoderContext, type Format, toolDisplays } from '../../lib/formats/format.js';
 import { withoutDisplay } from '../../lib/formats/openai/answerText.js';
 import { openai } from '../../lib/formats/openai/openai.js';
+import { uiMessage } from '../../lib/formats/uiMessage/uiMessage.js';
 import { crash, endingOf, type Outcome, usageOf } from '../../lib/outcome.js';
 import { encodeFrame } from '../../lib/sse/frames.js';
+import { readEvents as readMessageEvents } from './anthropic/stream.js';
 import { contextOf, type Event, encode, outcomeOf, requestOf } from './support.js';
+import { readEvents as readChunks } from './uiMessage/stream.js';
 
 const FOLDER = join(__dirname, '../fixtures/transcripts');
 
@@ -321,6 +325,95 @@ describe('openai, not streamed', () => {
     expect(status).toBeGreaterThanOrEqual(400);
     expect(body).toMatchObject({ error: { param: null, code: openaiCode(name) } });
     expect(body).not.toHaveProperty('choices');
+  });
+});
+
+describe('anthropic, streamed', () => {
+  it.each(successes)('%s: is one message that says all exactly once', async (name) => {
+    const { events, outcome } = replay(anthropic, name);
+    const { content, stop_reason, usage } = await readMessageEvents(events).finalMessage();
+
+    const texts = content.map((block) => (block.type === 'text' ? block.text : ''));
+    const thoughts = content.map((block) => (block.type === 'thinking' ? block.thinking : ''));
+    expect(withoutGaps(texts.join(''))).toBe(recorded(name).text);
+    expect(withoutGaps(thoughts.join(''))).toBe(recorded(name).thinking);
+    expect(stop_reason).toBe('end_turn');
+    expect(usage.output_tokens).toBe(outcome.usage?.outputTokens ?? 0);
+  });
+
+  it.each(failures)('%s: is an error that the SDK throws', async (name) => {
+    const { events, outcome } = replay(anthropic, name);
+
+    await expect(readMessageEvents(events).finalMessage()).rejects.toMatchObject({
+      error: {
+        error: { message: 'message' in outcome && outcome.message, code: endings[name] },
+      },
+    });
+  });
+});
+
+describe('anthropic, not streamed', () => {
+  it.each(successes)('%s: is the message that the stream adds up to', async (name) => {
+    const { events, response } = replay(anthropic, name);
+
+    expect(response.status).toBe(200);
+    expect(await readMessageEvents(events).finalMessage()).toMatchObject(response.body);
+  });
+
+  it.each(failures)('%s: answers with an error and its status', (name) => {
+    const { status, body } = replay(anthropic, name).response;
+
+    expect(status).toBeGreaterThanOrEqual(400);
+    expect(body).toMatchObject({ type: 'error', error: { code: endings[name] } });
+  });
+});
+
+describe('ui-message, streamed', () => {
+  const read = (name: string) => readChunks(replay(uiMessage, name).events.map(({ data }) => data));
+
+  it.each(names)('%s: can be read, and says all exactly once', (name) => {
+    const { text, reasoning } = read(name);
+
+    expect(withoutGaps(text)).toBe(recorded(name).text);
+    expect(withoutGaps(reasoning)).toBe(recorded(name).thinking);
+  });
+
+  it.each(names)('%s: ends as the run has', (name) => {
+    const { outcome } = replay(uiMessage, name);
+    const { last } = read(name);
+
+    expect(last?.type).toBe(outcome.status === 'success' ? 'finish' : 'error');
+    expect(last?.errorText).toBe('message' in outcome ? outcome.message : undefined);
+  });
+
+  it.each(names)('%s: has every tool of the conversation with its input and its end', (name) => {
+    const used = messagesOf(name)
+      .filter(isAssistant)
+      .filter(({ parent_tool_use_id }) => parent_tool_use_id === null)
+      .flatMap(({ message }) => message.content.filter(({ type }) => type === 'tool_use'))
+      .filter((block) => block.name !== 'StructuredOutput');
+    const tools = read(name).parts.filter(({ type }) => type === 'tool');
+
+    expect(tools.map(({ toolName, input }) => [toolName, input])).toEqual(
+      used.map((block) => [block.name, block.input]),
+    );
+    for (const { state } of tools) expect(state).toMatch(/^output-/);
+  });
+});
+
+describe('ui-message, not streamed', () => {
+  it.each(successes)('%s: is the message that the stream adds up to', (name) => {
+    const { events, response } = replay(uiMessage, name);
+    const { parts } = readChunks(events.map(({ data }) => data));
+    const { status, body } = response;
+    const collected = (body as { parts: { type: string; text?: string; output?: string }[] }).parts;
+
+    expect(status).toBe(200);
+    expect(
+      collected.map(({ type, text, output }) => [type.replace('dynamic-', ''), text, output]),
+    ).toEqual(
+      parts.map(({ type, text, output }) => [type, type === 'tool' ? undefined : text, output]),
+    );
   });
 });
 

@@ -38,6 +38,7 @@ export interface StreamEvent {
     readonly type?: string;
     readonly text?: string;
     readonly thinking?: string;
+    readonly partial_json?: string;
     readonly stop_reason?: string | null;
   };
 }

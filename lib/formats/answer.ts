@@ -18,10 +18,16 @@ import { described, shortened, type ToolLabel, toolLabel } from './toolLabel.js'
 export interface AnswerSink {
   text(text: string): void;
   thinking(text: string): void;
+  /** The model begins to speak, for the first time or after the results of its tools. */
+  stepBegun?(): void;
+  /** The model begins to write the input of a tool call of the conversation itself. */
+  toolStarted?(id: string, name: string): void;
+  /** More of that input, as JSON that is not yet complete. */
+  toolInput?(id: string, json: string): void;
   /** A tool call of the conversation itself begins. */
   toolBegun(call: ToolCall): void;
-  /** It has ended, or the run has; `result` is its text, empty if there is none. */
-  toolEnded(call: ToolCall, result: string): void;
+  /** It has ended; `undefined` when the run has, and it has not. */
+  toolEnded(call: ToolCall, result: ToolResult | undefined): void;
   /** Something that takes time or that a reader should know: a retry, a denied permission. */
   notice(description: string, done: boolean): void;
 }
@@ -31,6 +37,11 @@ export interface ToolCall {
   readonly id: string;
   readonly label: ToolLabel;
   readonly input: unknown;
+}
+
+export interface ToolResult {
+  readonly text: string;
+  readonly isError: boolean;
 }
 
 /** The tool by which the CLI collects an answer that must meet a schema; the answer itself is in the `result`. */
@@ -62,7 +73,9 @@ export class Answer {
   /** The text of a failed API call; it is the answer only if the run then succeeds with it. */
   #apiError: string | undefined;
   /** Tool calls and notices that have begun and not ended, by id. */
-  readonly #open = new Map<string, (result: string) => void>();
+  readonly #open = new Map<string, (result?: ToolResult) => void>();
+  /** The ids of the tool calls whose input is being written, by the index of their block. */
+  readonly #inputs = new Map<number | undefined, string>();
 
   constructor(sink: AnswerSink) {
     this.#sink = sink;
@@ -76,7 +89,8 @@ export class Answer {
     } else if (isUser(message)) {
       for (const block of blocksOf(message.message.content)) {
         if (block.type === 'tool_result' && block.tool_use_id) {
-          this.#close(block.tool_use_id, resultText(block.content));
+          const isError = block.is_error === true;
+          this.#close(block.tool_use_id, { text: resultText(block.content), isError });
         }
       }
     } else if (isSystem(message)) {
@@ -102,14 +116,18 @@ export class Answer {
       case 'content_block_delta':
         if (event.delta?.type === 'text_delta') this.#text(event.delta.text);
         else if (event.delta?.type === 'thinking_delta') this.#thinking(event.delta.thinking);
+        else this.#toolInput(event);
         break;
       case 'content_block_start':
         if (event.content_block?.type === 'text') this.#text(event.content_block.text);
         else this.#setApart();
+        this.#toolStarted(event);
         break;
       case 'message_start':
         this.#streamedId = event.message?.id;
+        this.#inputs.clear();
         this.#setApart();
+        this.#sink.stepBegun?.();
         if (this.#open.delete('api_retry')) this.#sink.notice('Retry worked', true);
         break;
       case 'message_delta':
@@ -161,6 +179,19 @@ export class Answer {
   #setApart(): void {
     this.#thinkingApart = true;
     if (!this.#cutOff) this.#apart = true;
+  }
+
+  #toolStarted({ index, content_block: block }: StreamEvent): void {
+    if (block?.type !== 'tool_use' || typeof block.id !== 'string') return;
+    if (typeof block.name !== 'string' || block.name === STRUCTURED_OUTPUT) return;
+    this.#inputs.set(index, block.id);
+    this.#sink.toolStarted?.(block.id, block.name);
+  }
+
+  #toolInput({ index, delta }: StreamEvent): void {
+    const id = this.#inputs.get(index);
+    if (id === undefined || typeof delta?.partial_json !== 'string') return;
+    if (delta.partial_json !== '') this.#sink.toolInput?.(id, delta.partial_json);
   }
 
   #toolUse(block: ContentBlock, topLevel: boolean): void {
@@ -239,7 +270,7 @@ export class Answer {
     this.#open.set(id, () => this.#sink.notice(notice, true));
   }
 
-  #close(id: string, result = ''): void {
+  #close(id: string, result?: ToolResult): void {
     const end = this.#open.get(id);
     if (end === undefined) return;
     this.#open.delete(id);

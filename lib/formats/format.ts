@@ -22,6 +22,8 @@ export interface ChatRequest {
   readonly modelName: string | undefined;
   /** Whose conversation it is, if the client says so. */
   readonly user: string | undefined;
+  /** The client's own name for the conversation, by which it asks for what is going on in it. */
+  readonly chat?: string | undefined;
   /** What came before the turn; absent when the request is a bare prompt. */
   readonly conversation: Conversation | undefined;
   /** Asked by the client's program for itself (a title, tags), not by the person in front of it. */
@@ -92,6 +94,8 @@ export type Notice =
 
 /** One wire format. It knows nothing of processes, sockets or time. */
 export interface Format {
+  /** Headers of its event streams, beside those that every event stream has. */
+  readonly headers?: Readonly<Record<string, string>>;
   /** Reads a request. @throws ClaudeStreamError with a status of 400 */
   read(body: unknown, headers: Headers): ChatRequest;
   encoder(context: EncoderContext, emit: Emit): Encoder;

@@ -27,6 +27,9 @@ const CONTINUE: ChatMessage = {
   blocks: [{ type: 'text', text: 'Continue your last answer exactly where it stopped.' }],
 };
 
+/** Parts that clients send and the CLI is not told. */
+const UNSUPPORTED = ['input_audio', 'file', 'video_url', 'document'];
+
 const SYSTEM_ROLES = ['system', 'developer'];
 const ROLES = [...SYSTEM_ROLES, 'user', 'assistant', 'tool', 'function'];
 
@@ -36,16 +39,20 @@ const ROLES = [...SYSTEM_ROLES, 'user', 'assistant', 'tool', 'function'];
  * conversation; a session that knows it gets only what is new.
  *
  * @param cleanAnswer takes out of an earlier answer what was only shown beside it
+ * @param contentField the field of a message that holds its words
  * @throws ClaudeStreamError `invalid_messages` or `unsupported_parameter`, naming the message
  */
 export function readMessages(
   messages: unknown,
   cleanAnswer: (text: string) => string,
+  contentField = 'content',
 ): { content: Turn['content']; system: string | undefined; conversation: Conversation } {
   if (!Array.isArray(messages) || messages.length === 0) {
     throw invalid('messages', 'must be an array with at least one message.');
   }
-  const chat = messages.map((message, index) => readMessage(message, index, cleanAnswer));
+  const chat = messages.map((message, index) =>
+    readMessage(message, index, contentField, cleanAnswer),
+  );
   // A stopped or failed answer leaves an empty message, as does one that only called tools.
   const said = chat.filter(
     (message) =>
@@ -60,7 +67,7 @@ export function readMessages(
   }
   if (isEmpty(last)) {
     throw new ClaudeStreamError('invalid_messages', 'The last of "messages" must not be empty.', {
-      field: `messages[${chat.lastIndexOf(last)}].content`,
+      field: `messages[${chat.lastIndexOf(last)}].${contentField}`,
     });
   }
   const system = chat
@@ -135,15 +142,16 @@ function simplified(blocks: readonly ContentBlock[]): Turn['content'] {
 function readMessage(
   message: unknown,
   index: number,
+  contentField: string,
   cleanAnswer: (text: string) => string,
 ): ChatMessage {
   const field = `messages[${index}]`;
   if (typeof message !== 'object' || message === null) throw invalid(field, 'must be an object.');
-  const { role, content, name } = message as Record<string, unknown>;
+  const { role, [contentField]: content, name } = message as Record<string, unknown>;
   if (typeof role !== 'string' || !ROLES.includes(role)) {
     throw invalid(`${field}.role`, `must be one of ${ROLES.join(', ')}.`);
   }
-  const blocks = readContent(role, content, `${field}.content`);
+  const blocks = readContent(role, content, `${field}.${contentField}`);
   if (role === 'assistant') {
     return {
       role,
@@ -180,7 +188,7 @@ function readPart(part: unknown, field: string): ContentBlock {
       return readImageData(data, `${field}.source`);
     }
   }
-  if (type === 'input_audio' || type === 'file' || type === 'video_url') {
+  if (typeof type === 'string' && UNSUPPORTED.includes(type)) {
     throw new ClaudeStreamError(
       'unsupported_parameter',
       `${field} is of the type "${type}", which is not supported. Send text or images.`,

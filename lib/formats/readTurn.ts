@@ -10,6 +10,8 @@ export interface TurnFields {
   readonly effortField: string;
   /** Names of efforts beside Claude's own. */
   readonly effortNames?: Readonly<Record<string, Effort>>;
+  /** The field of a message that holds its words. Default `'content'`. */
+  readonly contentField?: string;
   /** Takes out of an earlier answer what was only shown beside it. */
   readonly cleanAnswer?: (text: string) => string;
 }
@@ -33,7 +35,7 @@ export function readBody(body: unknown): Record<string, unknown> {
  */
 export function readTurn(
   body: Record<string, unknown>,
-  { effortField, effortNames = {}, cleanAnswer = (text) => text }: TurnFields,
+  { effortField, effortNames = {}, contentField, cleanAnswer = (text) => text }: TurnFields,
 ): { turn: Turn; conversation: Conversation | undefined; user: string | undefined } {
   const { prompt, messages } = body;
   const session = readText(body, 'session');
@@ -49,14 +51,21 @@ export function readTurn(
   };
   const user = readText(body, 'user');
   if (messages != null) {
-    const { conversation, ...words } = readMessages(messages, cleanAnswer);
+    const { conversation, ...words } = readMessages(messages, cleanAnswer, contentField);
     return { turn: { ...words, ...choices }, conversation, user };
   }
   return { turn: { content: readPrompt(prompt), ...choices }, conversation: undefined, user };
 }
 
-/** A body's string; `undefined` when it is absent. */
-function readText(body: Record<string, unknown>, name: string): string | undefined {
+/** An object in a body; an empty one when it is absent. @throws ClaudeStreamError `invalid_request` */
+export function readObject(value: unknown, field: string): Record<string, unknown> {
+  if (value == null) return {};
+  if (typeof value === 'object' && !Array.isArray(value)) return value as Record<string, unknown>;
+  throw new ClaudeStreamError('invalid_request', `"${field}" must be an object.`, { field });
+}
+
+/** A body's string; `undefined` when it is absent. @throws ClaudeStreamError `invalid_request` */
+export function readText(body: Record<string, unknown>, name: string): string | undefined {
   const value = body[name];
   if (value == null || typeof value === 'string') return value ?? undefined;
   throw new ClaudeStreamError('invalid_request', `"${name}" must be a string.`, { field: name });

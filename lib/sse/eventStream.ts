@@ -23,6 +23,8 @@ export interface EventStreamOptions {
   readonly keepAlive: number | false;
   /** ms without `drain`, or `false` to wait for ever. */
   readonly stallTimeout: number | false;
+  /** Headers beside those that every event stream has. */
+  readonly headers?: Readonly<Record<string, string>> | undefined;
   /** For clients that have something to come back to: where they are. */
   readonly position?: Position | undefined;
 }
@@ -45,7 +47,7 @@ export function sendEventStream(
     source.destroy();
     return;
   }
-  response.writeHead(200, HEADERS);
+  response.writeHead(200, { ...options.headers, ...HEADERS });
   response.flushHeaders();
 
   const writer = new GuardedWriter(response, options.stallTimeout, {

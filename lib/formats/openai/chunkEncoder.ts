@@ -1,8 +1,9 @@
 import { type ClaudeMessage, isSystem } from '../../claude/messages.js';
 import type { Outcome } from '../../outcome.js';
 import { escapeLineSeparators } from '../../sse/frames.js';
-import { Answer, type AnswerSink, type ToolCall } from '../answer.js';
+import { Answer, type AnswerSink, type ToolCall, type ToolResult } from '../answer.js';
 import { type Emit, type Encoder, type EncoderContext, failureOf } from '../format.js';
+import { firstPiece, piecesOf } from '../pieces.js';
 import { described } from '../toolLabel.js';
 import { START_NOTICE, toolDetails, toolLine } from './answerText.js';
 import { completionFields, completionUsage, finishReason } from './completionFields.js';
@@ -12,13 +13,6 @@ import {
   escapeReasoningTagsInJson,
   ReasoningTagEscaper,
 } from './reasoningTags.js';
-
-/**
- * Characters of text in one chunk. Open WebUI loses the whole reply at a line of 128 KiB; 10 000 characters are at
- * most 60 KB of JSON, when each is a control character written as `\u0000`, and hold an error with its 8 KiB of
- * stderr.
- */
-const LONGEST_TEXT = 10_000;
 
 /** What the status of a run that has waited ends as. */
 const WAITED = 'Waited in the queue';
@@ -87,13 +81,13 @@ export class ChunkEncoder implements Encoder, AnswerSink {
     else this.notice(described(call.label), false);
   }
 
-  toolEnded(call: ToolCall, result: string): void {
+  toolEnded(call: ToolCall, result: ToolResult | undefined): void {
     if (this.#display === 'text') return;
     this.notice(described(call.label), true);
     if (this.#display !== 'details' || this.#structured) return;
     const { id, input, label } = call;
     // A blank line before it, or Open WebUI takes it for part of the paragraph.
-    const block = toolDetails({ id, name: described(label), input, result });
+    const block = toolDetails({ id, name: described(label), input, result: result?.text ?? '' });
     this.#line(this.#lineWritten ? `\n${block}` : block);
   }
 
@@ -153,11 +147,8 @@ export class ChunkEncoder implements Encoder, AnswerSink {
   }
 
   #write(field: 'content' | 'reasoning_content', text: string): void {
-    let rest = text;
-    while (rest !== '') {
-      const piece = firstPiece(rest);
+    for (const piece of piecesOf(text)) {
       this.#chunk(`{"${field}":${escapeLineSeparators(JSON.stringify(piece))}}`, 'null');
-      rest = rest.slice(piece.length);
     }
   }
 
@@ -178,12 +169,4 @@ function ordinal(number: number): string {
 
 function modelOf(message: ClaudeMessage): string | undefined {
   return isSystem(message) && typeof message.model === 'string' ? message.model : undefined;
-}
-
-/** As much of a text as one chunk may hold; a surrogate pair is not cut. */
-function firstPiece(text: string): string {
-  if (text.length <= LONGEST_TEXT) return text;
-  const last = text.charCodeAt(LONGEST_TEXT - 1);
-  const isHighSurrogate = last >= 0xd800 && last <= 0xdbff;
-  return text.slice(0, isHighSurrogate ? LONGEST_TEXT - 1 : LONGEST_TEXT);
 }

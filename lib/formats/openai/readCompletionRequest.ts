@@ -1,6 +1,7 @@
 import { ClaudeStreamError } from '../../errors.js';
 import type { ChatRequest, Headers } from '../format.js';
-import { readBody, readFlag, readTurn } from '../readTurn.js';
+import { readSchema } from '../readSchema.js';
+import { readBody, readFlag, readObject, readTurn } from '../readTurn.js';
 import { withoutDisplay } from './answerText.js';
 import { isBackgroundRequest } from './backgroundRequest.js';
 
@@ -16,14 +17,14 @@ const effortNames = { none: 'low', minimal: 'low' } as const;
 export function readCompletionRequest(body: unknown, headers: Headers): ChatRequest {
   const fields = readBody(body);
   refuseUnsupported(fields);
-  const streamOptions = objectOrEmpty(fields.stream_options, 'stream_options');
+  const streamOptions = readObject(fields.stream_options, 'stream_options');
   const { turn, conversation, user } = readTurn(fields, {
     effortField: 'reasoning_effort',
     effortNames,
     cleanAnswer: withoutDisplay,
   });
   return {
-    turn: { ...turn, schema: readSchema(fields.response_format) },
+    turn: { ...turn, schema: readResponseFormat(fields.response_format) },
     conversation,
     user,
     stream: readFlag(fields.stream, 'stream', false),
@@ -51,9 +52,9 @@ function refuseUnsupported({
   }
 }
 
-/** The JSON Schema that the answer must meet. */
-function readSchema(value: unknown): object | undefined {
-  const { type, json_schema } = objectOrEmpty(value, 'response_format');
+/** The JSON Schema that the answer must meet, if it has to meet one. */
+function readResponseFormat(value: unknown): object | undefined {
+  const { type, json_schema } = readObject(value, 'response_format');
   switch (type) {
     case undefined:
     case 'text':
@@ -61,18 +62,8 @@ function readSchema(value: unknown): object | undefined {
     case 'json_object':
       return { type: 'object' };
     case 'json_schema': {
-      const field = 'response_format.json_schema.schema';
-      const { schema } = objectOrEmpty(json_schema, 'response_format.json_schema');
-      const { type: root } = objectOrEmpty(schema, field);
-      // It becomes the input of a tool, which is always an object; OpenAI demands the same.
-      if (root === 'object' && isReasonable(schema)) return schema as object;
-      throw new ClaudeStreamError(
-        'invalid_request',
-        `"${field}" must be a JSON Schema of the type "object", and have at most ${LONGEST_SCHEMA} characters.`,
-        {
-          field,
-        },
-      );
+      const { schema } = readObject(json_schema, 'response_format.json_schema');
+      return readSchema(schema, 'response_format.json_schema.schema');
     }
     default:
       throw new ClaudeStreamError(
@@ -81,24 +72,6 @@ function readSchema(value: unknown): object | undefined {
         { field: 'response_format.type' },
       );
   }
-}
-
-/** Characters of JSON; OpenAI takes no more, and the CLI computes for seconds on an enumeration of that size. */
-const LONGEST_SCHEMA = 120_000;
-
-/** JSON of a hundred thousand levels can be read, but not be written again. */
-function isReasonable(schema: unknown): boolean {
-  try {
-    return JSON.stringify(schema).length <= LONGEST_SCHEMA;
-  } catch {
-    return false;
-  }
-}
-
-function objectOrEmpty(value: unknown, field: string): Record<string, unknown> {
-  if (value == null) return {};
-  if (typeof value === 'object' && !Array.isArray(value)) return value as Record<string, unknown>;
-  throw new ClaudeStreamError('invalid_request', `"${field}" must be an object.`, { field });
 }
 
 function unsupported(field: string, reason: string): ClaudeStreamError {

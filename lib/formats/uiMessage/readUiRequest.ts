@@ -1,0 +1,43 @@
+import type { ChatRequest } from '../format.js';
+import { readBody, readFlag, readText, readTurn } from '../readTurn.js';
+
+/**
+ * Reads what the AI SDK's chat transport posts: `{id, messages, trigger, messageId}` and whatever the application has
+ * added to its `body`, of which `model`, `effort`, `session`, `stream` and `user` count.
+ *
+ * @throws ClaudeStreamError with a status of 400, naming the field
+ */
+export function readUiRequest(body: unknown): ChatRequest {
+  const fields = readBody(body);
+  const { turn, conversation, user } = readTurn(
+    { ...fields, messages: withoutWork(fields.messages) },
+    { effortField: 'effort', contentField: 'parts' },
+  );
+  return {
+    turn,
+    conversation,
+    user,
+    stream: readFlag(fields.stream, 'stream', true),
+    includeUsage: true,
+    modelName: turn.model,
+    chat: readText(fields, 'id'),
+    background: false,
+  };
+}
+
+/** Leaves the words and the files of a conversation; what a part is replaced by keeps the others at their index. */
+function withoutWork(messages: unknown): unknown {
+  if (!Array.isArray(messages)) return messages;
+  return messages.map((message) => {
+    const { parts } = (message ?? {}) as Record<string, unknown>;
+    return Array.isArray(parts) ? { ...message, parts: parts.map(wordsOf) } : message;
+  });
+}
+
+function wordsOf(part: unknown): unknown {
+  const { type, mediaType, url } = (part ?? {}) as Record<string, unknown>;
+  if (type === 'text') return part;
+  if (type !== 'file') return { type: 'text', text: '' };
+  const isImage = typeof mediaType === 'string' && mediaType.startsWith('image/');
+  return isImage ? { type: 'image_url', image_url: { url } } : part;
+}

@@ -1,0 +1,107 @@
+import type { ClaudeMessage } from '../../claude/messages.js';
+import type { Outcome } from '../../outcome.js';
+import { Answer, type AnswerSink, type ToolCall, type ToolResult } from '../answer.js';
+import { type Collector, type EncoderContext, failureOf, type JsonResponse } from '../format.js';
+import { errorResponse } from './errorResponse.js';
+import { messageMetadata } from './messageMetadata.js';
+import { withoutGap } from './withoutGap.js';
+
+interface WordsPart {
+  readonly type: 'text' | 'reasoning';
+  readonly texts: string[];
+}
+
+interface ToolPart {
+  readonly type: 'dynamic-tool';
+  readonly call: ToolCall;
+  result: ToolResult | undefined;
+}
+
+/** Not streamed: the message that the stream adds up to. */
+export class UiMessageCollector implements Collector, AnswerSink {
+  readonly #context: EncoderContext;
+  readonly #answer = new Answer(this);
+  readonly #parts: (WordsPart | ToolPart | { readonly type: 'step-start' })[] = [];
+
+  constructor(context: EncoderContext) {
+    this.#context = context;
+  }
+
+  message(message: ClaudeMessage): void {
+    this.#answer.message(message);
+  }
+
+  text(text: string): void {
+    this.#context.onAnswer?.(text);
+    this.#write('text', text);
+  }
+
+  thinking(text: string): void {
+    this.#write('reasoning', text);
+  }
+
+  stepBegun(): void {
+    this.#parts.push({ type: 'step-start' });
+  }
+
+  toolBegun(call: ToolCall): void {
+    if (this.#context.toolDisplay === 'none') return;
+    this.#inStep();
+    this.#parts.push({ type: 'dynamic-tool', call, result: undefined });
+  }
+
+  toolEnded(call: ToolCall, result: ToolResult | undefined): void {
+    const part = this.#parts.find((one) => one.type === 'dynamic-tool' && one.call === call);
+    if (part?.type === 'dynamic-tool') part.result = result;
+  }
+
+  notice(): void {}
+
+  end(outcome: Outcome): JsonResponse {
+    if (outcome.status !== 'success') {
+      return errorResponse(failureOf(outcome, this.#context.exposeErrors));
+    }
+    const body = {
+      id: this.#context.runId,
+      role: 'assistant',
+      metadata: messageMetadata(outcome),
+      parts: this.#parts.map(shown),
+    };
+    return { status: 200, body };
+  }
+
+  /** What the CLI says by itself, no step of the model has begun. */
+  #inStep(): void {
+    if (this.#parts.length === 0) this.stepBegun();
+  }
+
+  #write(type: WordsPart['type'], text: string): void {
+    this.#inStep();
+    const last = this.#parts.at(-1);
+    if (last?.type === type) last.texts.push(text);
+    else if (withoutGap(text) !== '') this.#parts.push({ type, texts: [withoutGap(text)] });
+  }
+}
+
+function shown(part: WordsPart | ToolPart | { readonly type: 'step-start' }): object {
+  switch (part.type) {
+    case 'step-start':
+      return part;
+    case 'dynamic-tool': {
+      const { type, call, result } = part;
+      const tool = {
+        type,
+        toolName: call.label.name,
+        toolCallId: call.id,
+        input: call.input ?? {},
+        providerExecuted: true,
+      };
+      if (result === undefined) return { ...tool, state: 'input-available' };
+      return result.isError
+        ? { ...tool, state: 'output-error', errorText: result.text }
+        : { ...tool, state: 'output-available', output: result.text };
+    }
+    default:
+      return { type: part.type, text: part.texts.join(''), state: 'done' };
+  }
+}
