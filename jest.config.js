@@ -15,6 +15,7 @@ export default {
   // lib/ is written for nodenext, where an import names the compiled file.
   moduleNameMapper: {
     '^claude-stream$': '<rootDir>/lib/index.ts',
+    '^claude-stream/client$': '<rootDir>/lib/client.ts',
     '^claude-stream/redis$': '<rootDir>/lib/redis.ts',
     '^(\\.{1,2}/.*)\\.js$': '$1',
   },

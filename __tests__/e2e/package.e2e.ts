@@ -37,6 +37,39 @@ test('the package is loaded by import', async () => {
   expect(stdout).toBe('function\n');
 });
 
+test.each(['require', 'import'])('its client is loaded by %s', async (way) => {
+  const load =
+    way === 'require' ? "require('claude-stream/client')" : "await import('claude-stream/client')";
+  const code = `console.log(typeof (${load}).streamClaude)`;
+  const flags = way === 'require' ? ['-e', code] : ['--input-type=module', '-e', code];
+  const { stdout } = await run(process.execPath, flags, { cwd: project });
+  expect(stdout).toBe('function\n');
+});
+
+test('the types of its client hold in a project for browsers, which knows nothing of Node', async () => {
+  await writeFile(join(project, 'package.json'), JSON.stringify({ type: 'module' }));
+  await writeFile(
+    join(project, 'page.ts'),
+    `import { type Message, messageReducer, readEvents, streamClaude, wordsOf } from 'claude-stream/client';
+     const reduce = messageReducer();
+     for await (const event of streamClaude('/chat', { body: { prompt: 'Hi' }, credentials: 'include' })) {
+       const message: Message = reduce(event);
+       document.title = wordsOf(message, 'text');
+       if (event.kind === 'outcome') document.title = event.outcome.status;
+     }
+     for await (const { chunk } of readEvents(await fetch('/v1'), { format: 'openai' })) {
+       document.title = chunk.choices?.[0]?.delta.content ?? '';
+     }
+     // @ts-expect-error: there is no such format.
+     messageReducer('sse');`,
+  );
+  const flags = ['--noEmit', '--strict', '--exactOptionalPropertyTypes', '--types', ''];
+  const modern = ['--lib', 'es2023,dom,dom.iterable', '--module', 'esnext', '--target', 'es2022'];
+  const tsc = join(root, 'node_modules/typescript/bin/tsc');
+  const resolution = ['--moduleResolution', 'bundler', 'page.ts'];
+  await run(process.execPath, [tsc, ...flags, ...modern, ...resolution], { cwd: project });
+});
+
 test.each(['module', 'commonjs'])('its types hold in a project of type %s', async (type) => {
   await writeFile(join(project, 'package.json'), JSON.stringify({ type }));
   await writeFile(

@@ -1,4 +1,3 @@
-import { basename } from 'node:path';
 import type { ContentBlock } from '../claude/messages.js';
 
 /** What a person wants to know of a tool call at a glance: its name, and what it is applied to. */
@@ -21,7 +20,7 @@ export function toolLabel(block: ContentBlock): ToolLabel {
   const input = (typeof block.input === 'object' && block.input) || {};
   const fields = input as Record<string, unknown>;
   const path = fields.file_path ?? fields.notebook_path;
-  if (typeof path === 'string') return { name, detail: shortened(basename(path)) };
+  if (typeof path === 'string') return { name, detail: shortened(lastPartOf(path)) };
   const telling = TELLING_FIELDS.map((field) => fields[field]).find(
     (value) => typeof value === 'string' && value.trim() !== '',
   );
@@ -40,4 +39,8 @@ export function shortened(text: string): string {
   const characters = Array.from(line.slice(0, 4 * LONGEST_DETAIL));
   if (characters.length <= LONGEST_DETAIL) return line === text.trim() ? line : `${line} …`;
   return `${characters.slice(0, LONGEST_DETAIL).join('')}…`;
+}
+
+function lastPartOf(path: string): string {
+  return /([^/]*)\/*$/.exec(path)?.[1] ?? '';
 }

@@ -1,0 +1,149 @@
+import {
+  type ClientFormat,
+  type Message,
+  messageReducer,
+  readEvents,
+  wordsOf,
+} from '../../lib/client.js';
+import { all, formatNames, responseOf, streamOf } from './support.js';
+
+async function messagesOf(name: string, format: ClientFormat): Promise<Message[]> {
+  const reduce = messageReducer(format);
+  return (await all(readEvents(responseOf([streamOf(name, format)]), { format }))).map(reduce);
+}
+
+async function messageOf(name: string, format: ClientFormat): Promise<Message> {
+  const message = (await messagesOf(name, format)).at(-1);
+  if (message === undefined) throw new Error('There was no event.');
+  return message;
+}
+
+const condensed = (text: string) => text.replace(/\s+/g, '');
+
+const successes = [
+  'hello',
+  'think',
+  'read',
+  'bash',
+  'parallel',
+  'subagent',
+  'two-turns',
+  'slash-command',
+];
+const failures = ['midfail', 'not-logged-in', 'refusal', 'maxturns'];
+
+describe.each(successes)('%s', (name) => {
+  it('says the same in every format', async () => {
+    const messages = await Promise.all(formatNames.map((format) => messageOf(name, format)));
+    const [first] = messages;
+    expect(condensed(wordsOf(first as Message, 'text'))).not.toBe('');
+    for (const message of messages) {
+      for (const type of ['text', 'thinking'] as const) {
+        expect(condensed(wordsOf(message, type))).toBe(condensed(wordsOf(first as Message, type)));
+      }
+      expect(message.outcome?.status).toBe('success');
+      expect(message.runId).toBe('run');
+      expect(message.model).toBe(first?.model);
+      expect(message.usage?.outputTokens).toBe(first?.usage?.outputTokens);
+      expect(message.usage?.inputTokens).toBe(first?.usage?.inputTokens);
+    }
+  });
+
+  it('has the same tools in the formats that have some', async () => {
+    const [one, other] = await Promise.all(
+      (['claude', 'ui-message'] as const).map((format) => messageOf(name, format)),
+    );
+    const toolsOf = (message?: Message) => message?.parts.filter(({ type }) => type === 'tool');
+    expect(toolsOf(one)).toEqual(toolsOf(other));
+  });
+});
+
+describe.each(failures)('%s', (name) => {
+  it.each(formatNames)('has failed in words in the format %s', async (format) => {
+    const { outcome } = await messageOf(name, format);
+    expect(outcome?.status).not.toBe('success');
+    expect(outcome?.message).toMatch(/\w/);
+  });
+});
+
+describe('a message', () => {
+  it('grows in the order in which it is said', async () => {
+    const messages = await messagesOf('read', 'claude');
+    const texts = messages.map((message) => wordsOf(message, 'text'));
+    for (const [index, text] of texts.entries()) {
+      expect(text.startsWith(texts[index - 1] ?? '')).toBe(true);
+    }
+    expect(messages.at(-1)?.parts.map(({ type }) => type)).toEqual([
+      'thinking',
+      'text',
+      'tool',
+      'text',
+    ]);
+  });
+
+  it('shows a tool from its first word to its result', async () => {
+    const seen = (await messagesOf('read', 'claude')).flatMap(({ parts }) =>
+      parts.flatMap((part) => (part.type === 'tool' ? part : [])),
+    );
+    const states = seen.map(({ state }) => state);
+    expect([...new Set(states)]).toEqual(['writing', 'running', 'done']);
+    expect(seen[0]).toMatchObject({ name: 'Read', inputJson: '', input: undefined });
+    expect(seen.at(-1)).toMatchObject({
+      name: 'Read',
+      input: { file_path: expect.any(String) },
+      result: expect.any(String),
+    });
+  });
+
+  it('is another object after every event, and its parts only when they change', async () => {
+    const messages = await messagesOf('read', 'claude');
+    const last = messages.at(-1);
+    const before = messages.findLast(({ parts }) => parts.length === 2);
+    expect(last?.parts[0]).toBe(before?.parts[0]);
+    expect(last).not.toBe(before);
+  });
+
+  it('has its place in the queue while it waits', () => {
+    const reduce = messageReducer();
+    expect(reduce({ kind: 'queue', id: 'r:1', position: 2 }).position).toBe(2);
+    expect(reduce({ kind: 'queue', id: 'r:2', position: 0 }).position).toBeUndefined();
+  });
+
+  it('has no tool left open when the run has ended', () => {
+    const reduce = messageReducer();
+    const content_block = { type: 'tool_use', id: 't', name: 'Read', input: {} };
+    const event = { type: 'content_block_start', index: 1, content_block };
+    reduce({
+      kind: 'message',
+      id: 'r:1',
+      message: { type: 'stream_event', parent_tool_use_id: null, event },
+    });
+    const { parts } = reduce({
+      kind: 'outcome',
+      id: 'r:2',
+      outcome: { status: 'crashed', code: 'crashed', message: 'It crashed.' },
+    });
+    expect(parts).toMatchObject([{ type: 'tool', state: 'unfinished' }]);
+  });
+
+  it('keeps the latest of many activities', () => {
+    const reduce = messageReducer();
+    let message: Message | undefined;
+    for (let number = 0; number < 500; number++) {
+      message = reduce({
+        kind: 'message',
+        id: `r:${number}`,
+        message: { type: 'system', subtype: 'permission_denied', tool_name: `Tool ${number}` },
+      });
+    }
+    expect(message?.activities).toHaveLength(200);
+    expect(message?.activities.at(-1)?.description).toContain('Tool 499');
+  });
+
+  it('goes on after a gap and a failure', () => {
+    const reduce = messageReducer();
+    reduce({ kind: 'gap', id: undefined, first: 1, last: 2 });
+    const failure = { code: 'store_unavailable', message: 'Not now.' };
+    expect(reduce({ kind: 'failure', id: undefined, ...failure }).outcome).toBeUndefined();
+  });
+});

@@ -1,0 +1,297 @@
+import { once } from 'node:events';
+import { createServer, type Server } from 'node:http';
+import { type AddressInfo, connect, createServer as createTcpServer } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
+import { type ClaudeStreamOptions, memoryStore } from '../../lib';
+import {
+  type ClaudeEvent,
+  ClientError,
+  messageReducer,
+  streamClaude,
+  wordsOf,
+} from '../../lib/client.js';
+import { allGone, allKept, type ChatServer, startChatServer } from '../chatServer';
+
+const servers: ChatServer[] = [];
+const cleanups: (() => Promise<unknown>)[] = [];
+
+afterEach(async () => {
+  for (const cleanup of cleanups.splice(0)) await cleanup();
+  for (const server of servers.splice(0)) {
+    await server.close();
+    await allGone(server.pids, 0);
+  }
+});
+
+async function start(
+  name: string,
+  options: ClaudeStreamOptions = {},
+  env: Record<string, string> = {},
+): Promise<ChatServer> {
+  const server = await startChatServer(name, { store: memoryStore(), ...options }, env);
+  servers.push(server);
+  return server;
+}
+
+/** A proxy that cuts every connection after so many bytes of the answer, as often as it is told; gives its URL. */
+async function cutting(target: string, afterBytes: number, times: number) {
+  const { port: targetPort } = new URL(target);
+  let cuts = 0;
+  const proxy = createTcpServer((socket) => {
+    const through = connect(Number(targetPort), '127.0.0.1');
+    let seen = 0;
+    socket.pipe(through);
+    through.on('data', (bytes) => {
+      seen += bytes.length;
+      if (seen < afterBytes || cuts === times) {
+        socket.write(bytes);
+        return;
+      }
+      cuts += 1;
+      socket.write(bytes.subarray(0, bytes.length - 10), () => socket.destroy());
+      through.destroy();
+    });
+    through.on('end', () => socket.end());
+    socket.on('error', () => {}).on('close', () => through.destroy());
+    through.on('error', () => socket.destroy());
+  });
+  proxy.listen(0, '127.0.0.1');
+  await once(proxy, 'listening');
+  cleanups.push(async () => {
+    proxy.close();
+  });
+  const { port } = proxy.address() as AddressInfo;
+  return { url: target.replace(targetPort, String(port)), cuts: () => cuts };
+}
+
+/** A server that answers as it is told. */
+async function answering(handler: Parameters<typeof createServer>[1]): Promise<string> {
+  const server: Server = createServer(handler);
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  cleanups.push(async () => {
+    server.close();
+    server.closeAllConnections();
+  });
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}/chat`;
+}
+
+const hi = { body: { prompt: 'hi' } };
+const ticks = { TICKS: '20', INTERVAL: '20' };
+
+/** The ids of events, by their numbers. */
+const numbersOf = (events: readonly ClaudeEvent[]) =>
+  events.map(({ id = '' }) => Number(id.slice(id.lastIndexOf(':') + 1)));
+
+const upTo = (last: number) => Array.from({ length: last }, (_, index) => index + 1);
+
+async function all<Event>(events: AsyncIterable<Event>): Promise<Event[]> {
+  const found: Event[] = [];
+  for await (const event of events) found.push(event);
+  return found;
+}
+
+/** Without a wait: the tests count attempts, not seconds. */
+const atOnce: typeof fetch = async (input, init) => {
+  const response = await fetch(input, init);
+  const text = response.body?.pipeThrough(
+    new TransformStream<Uint8Array, Uint8Array>({
+      transform: (bytes, controller) => {
+        const impatient = Buffer.from(bytes).toString('latin1').replace('retry: 1000', 'retry: 1');
+        controller.enqueue(Buffer.from(impatient, 'latin1'));
+      },
+    }),
+  );
+  const { status, headers } = response;
+  return new Response(text ?? null, { status, headers });
+};
+
+describe('a question', () => {
+  it('is answered event by event, to the outcome', async () => {
+    const { url } = await start('ticks', {}, ticks);
+    const reduce = messageReducer();
+    let message = reduce({ kind: 'queue', id: undefined, position: 0 });
+    const runs: string[] = [];
+    const events: ClaudeEvent[] = [];
+    for await (const event of streamClaude(url, { ...hi, onRun: (id) => runs.push(id) })) {
+      events.push(event);
+      message = reduce(event);
+    }
+    expect(numbersOf(events)).toEqual(upTo(events.length));
+    expect(events.at(-1)).toMatchObject({ kind: 'outcome', outcome: { status: 'success' } });
+    expect(wordsOf(message, 'text').trim().split(' ')).toHaveLength(20);
+    expect(runs).toEqual([message.runId]);
+  });
+
+  it('of another format is answered in it', async () => {
+    const { url } = await start('ticks', { format: 'openai' }, ticks);
+    const body = { stream: true, messages: [{ role: 'user', content: 'hi' }] };
+    const events = await all(streamClaude(url, { body, format: 'openai' }));
+    expect(events.at(-1)?.chunk.choices?.[0]?.finish_reason).toBe('stop');
+  });
+
+  it('that is refused is an error, and asked once', async () => {
+    const server = await start('ticks');
+    await expect(all(streamClaude(server.url, { body: {} }))).rejects.toMatchObject({
+      code: 'http_error',
+      status: 400,
+      serverCode: 'invalid_prompt',
+    });
+    expect(server.errors).toHaveLength(1);
+  });
+
+  it('to a server that is not there is an error at once', async () => {
+    await expect(all(streamClaude('http://127.0.0.1:1/chat', hi))).rejects.toThrow('fetch failed');
+  });
+});
+
+describe('a line that is cut', () => {
+  it('is taken up again, again and again, without losing or repeating an event', async () => {
+    const server = await start('ticks', {}, ticks);
+    const { url, cuts } = await cutting(server.url, 1_500, 4);
+    const waits: number[] = [];
+    const events = await all(
+      streamClaude(url, { ...hi, fetch: atOnce, onReconnect: (wait) => waits.push(wait) }),
+    );
+    expect(cuts()).toBe(4);
+    expect(waits).toHaveLength(4);
+    expect(numbersOf(events)).toEqual(upTo(events.length));
+    expect(events.at(-1)).toMatchObject({ kind: 'outcome', outcome: { status: 'success' } });
+    expect(server.pids).toHaveLength(1);
+  });
+
+  it('is an error where nothing is kept', async () => {
+    const server = await start('ticks', { store: undefined }, ticks);
+    const { url } = await cutting(server.url, 1_500, 1);
+    const waits: number[] = [];
+    const reading = all(streamClaude(url, { ...hi, onReconnect: (wait) => waits.push(wait) }));
+    await expect(reading).rejects.toThrow();
+    expect(waits).toEqual([]);
+    expect(server.pids).toHaveLength(1);
+  });
+
+  it('is an error after so many attempts in vain', async () => {
+    const asked: string[] = [];
+    const url = await answering(({ method = '' }, response) => {
+      asked.push(method);
+      if (method !== 'POST') {
+        response.writeHead(503).end('{"error":{"code":"store_unavailable","message":"Not now."}}');
+        return;
+      }
+      response.writeHead(200, { 'content-type': 'text/event-stream' });
+      response.end('retry: 1\nid: r:0\n\nevent: system\nid: r:1\ndata: {"type":"system"}\n\n');
+    });
+    const seen: ClaudeEvent[] = [];
+    const reading = (async () => {
+      for await (const event of streamClaude(url, { ...hi, retries: 3 })) seen.push(event);
+    })();
+    await expect(reading).rejects.toMatchObject({ status: 503, serverCode: 'store_unavailable' });
+    expect(asked).toEqual(['POST', 'GET', 'GET', 'GET']);
+    expect(seen).toHaveLength(1);
+  });
+
+  it('is an error when the run is gone', async () => {
+    const url = await answering(({ method }, response) => {
+      if (method !== 'POST') {
+        response.writeHead(404).end('{"error":{"code":"run_not_found","message":"Gone."}}');
+        return;
+      }
+      response.writeHead(200, { 'content-type': 'text/event-stream' });
+      response.end('retry: 1\nid: r:0\n\nevent: system\nid: r:1\ndata: {"type":"system"}\n\n');
+    });
+    await expect(all(streamClaude(url, hi))).rejects.toBeInstanceOf(ClientError);
+  });
+});
+
+describe('a run that has been begun elsewhere', () => {
+  it('is gone on with after an event', async () => {
+    const server = await start('ticks', {}, ticks);
+    const whole = await all(streamClaude(server.url, hi));
+    await allKept(server);
+    const run = String(whole[4]?.id);
+    expect(await all(streamClaude(server.url, { run }))).toEqual(whole.slice(5));
+    const [runId = ''] = run.split(':');
+    expect(await all(streamClaude(server.url, { run: runId }))).toEqual(whole);
+  });
+
+  it('has nothing more after its last event', async () => {
+    const server = await start('ticks', {}, ticks);
+    const whole = await all(streamClaude(server.url, hi));
+    await allKept(server);
+    expect(await all(streamClaude(server.url, { run: String(whole.at(-1)?.id) }))).toEqual([]);
+    expect(server.pids).toHaveLength(1);
+  });
+
+  it('is asked for with the query of the URL and the headers', async () => {
+    const seen: unknown[] = [];
+    const url = await answering((request, response) => {
+      seen.push(request.url, request.headers['x-user'], request.headers['last-event-id']);
+      response.writeHead(204).end();
+    });
+    const headers = { 'x-user': 'ada' };
+    await all(streamClaude(`${url}/?key=1`, { run: 'a/b:7', headers }));
+    expect(seen).toEqual(['/chat/a%2Fb?key=1', 'ada', 'a/b:7']);
+  });
+});
+
+describe('to abort', () => {
+  it('stops the run on the server, and throws the reason', async () => {
+    const server = await start('silent', {}, { SILENCE: '60000' });
+    const leaving = new AbortController();
+    const reading = (async () => {
+      for await (const _event of streamClaude(server.url, { ...hi, signal: leaving.signal })) {
+        leaving.abort(new Error('The user has stopped it.'));
+      }
+    })();
+    await expect(reading).rejects.toThrow('The user has stopped it.');
+    expect(await server.nextOutcome()).toMatchObject({ code: 'cancelled' });
+  });
+
+  it('only closes the connection where that was asked for', async () => {
+    const server = await start('silent', {}, { SILENCE: '300' });
+    const { signal, abort } = aborting();
+    const options = { ...hi, signal, cancelOnAbort: false };
+    const reading = (async () => {
+      for await (const _event of streamClaude(server.url, options)) abort();
+    })();
+    await expect(reading).rejects.toMatchObject({ name: 'AbortError' });
+    expect(await server.nextOutcome()).toMatchObject({ status: 'success' });
+  });
+
+  it('ends the wait for another attempt', async () => {
+    const url = await answering(({ method }, response) => {
+      if (method === 'DELETE') {
+        response.writeHead(200).end();
+        return;
+      }
+      response.writeHead(200, { 'content-type': 'text/event-stream' });
+      response.end('retry: 60000\nid: r:0\n\nevent: system\nid: r:1\ndata: {"type":"system"}\n\n');
+    });
+    const { signal, abort } = aborting();
+    const onReconnect = () => setImmediate(abort);
+    await expect(all(streamClaude(url, { ...hi, signal, onReconnect }))).rejects.toMatchObject({
+      name: 'AbortError',
+    });
+  });
+
+  it('before it has begun sends nothing', async () => {
+    const server = await start('ticks');
+    const signal = AbortSignal.abort();
+    await expect(all(streamClaude(server.url, { ...hi, signal }))).rejects.toMatchObject({
+      name: 'AbortError',
+    });
+    expect(server.pids).toEqual([]);
+  });
+
+  const aborting = () => {
+    const controller = new AbortController();
+    return { signal: controller.signal, abort: () => controller.abort() };
+  };
+});
+
+it('to leave the loop closes the connection, and the run goes on', async () => {
+  const server = await start('silent', {}, { SILENCE: '300' });
+  for await (const _event of streamClaude(server.url, hi)) break;
+  while ((await server.handler.runs())[0]?.clients !== 0) await delay(5);
+  expect(await server.nextOutcome()).toMatchObject({ status: 'success' });
+});

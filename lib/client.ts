@@ -1,0 +1,23 @@
+export { ClientError, type ClientErrorCode } from './client/clientError.js';
+export type {
+  AnthropicEvent,
+  ClaudeEvent,
+  ClientFormat,
+  EventsByFormat,
+  MessageUsage,
+  OpenAIEvent,
+  ShownOutcome,
+  UiMessageEvent,
+} from './client/events.js';
+export {
+  type Activity,
+  emptyMessage,
+  type Message,
+  type Part,
+  type ToolPart,
+  type WordsPart,
+  wordsOf,
+} from './client/message.js';
+export { messageReducer } from './client/messageReducer.js';
+export { type ReadOptions, readEvents } from './client/readEvents.js';
+export { type StreamOptions, streamClaude } from './client/streamClaude.js';

@@ -1,0 +1,141 @@
+import type { MessageUsage, ShownOutcome } from './events.js';
+
+/** An answer as far as it has come. A new object for every event; parts that have not changed stay the same objects. */
+export interface Message {
+  /** Text, thinking and tools, in their order. */
+  readonly parts: readonly Part[];
+  /** What goes on beside the answer, the latest last: subagents, retries, permission prompts. */
+  readonly activities: readonly Activity[];
+  /** The position in the queue; `undefined` when the run does not wait. */
+  readonly position: number | undefined;
+  readonly runId: string | undefined;
+  readonly model: string | undefined;
+  readonly usage: MessageUsage | undefined;
+  /** How it ended; `undefined` while it goes on. Formats other than `claude` know `success`, `error` and `interrupted`. */
+  readonly outcome: ShownOutcome | undefined;
+}
+
+export type Part = WordsPart | ToolPart;
+
+export interface WordsPart {
+  readonly type: 'text' | 'thinking';
+  readonly text: string;
+}
+
+/** A tool call. The formats `openai` and `anthropic` have none: their tools are activities. */
+export interface ToolPart {
+  readonly type: 'tool';
+  readonly id: string;
+  readonly name: string;
+  /** `writing`: the model is writing the input. `unfinished`: the run has ended before the tool. */
+  readonly state: 'writing' | 'running' | 'done' | 'failed' | 'unfinished';
+  /** The input as JSON, as far as it is written. */
+  readonly inputJson: string;
+  /** The whole input, once it is written. */
+  readonly input: unknown;
+  /** What the tool has found, or why it failed. */
+  readonly result: string | undefined;
+}
+
+export interface Activity {
+  readonly description: string;
+  readonly done: boolean;
+}
+
+/** Most activities that are kept, the latest: a long run has thousands. */
+const MOST_ACTIVITIES = 200;
+
+export const emptyMessage: Message = {
+  parts: [],
+  activities: [],
+  position: undefined,
+  runId: undefined,
+  model: undefined,
+  usage: undefined,
+  outcome: undefined,
+};
+
+/** The words of one type in a message, with a blank line between its parts. */
+export function wordsOf({ parts }: Message, type: WordsPart['type']): string {
+  const words = parts.flatMap((part) => (part.type === type ? part.text : []));
+  return words.join('\n\n');
+}
+
+/** Puts a message together. */
+export class MessageBuilder {
+  message = emptyMessage;
+  /** Whether the next words are a part of their own. */
+  #apart = true;
+
+  set(fields: Partial<Message>): void {
+    this.message = { ...this.message, ...fields };
+  }
+
+  words(type: WordsPart['type'], text: string): void {
+    const last = this.message.parts.at(-1);
+    if (last?.type === type && !this.#apart) {
+      this.#replace(this.message.parts.length - 1, { ...last, text: last.text + text });
+      return;
+    }
+    const begin = text.replace(/^\n+/, '');
+    if (begin === '') return;
+    this.#apart = false;
+    this.set({ parts: [...this.message.parts, { type, text: begin }] });
+  }
+
+  /** The next words are a part of their own. */
+  setApart(): void {
+    this.#apart = true;
+  }
+
+  toolStarted(id: string, name: string): void {
+    this.#apart = true;
+    const part = { type: 'tool', id, name, state: 'writing', inputJson: '' } as const;
+    const { parts } = this.message;
+    this.set({ parts: [...parts, { ...part, input: undefined, result: undefined }] });
+  }
+
+  toolInput(id: string, json: string): void {
+    this.#tool(id, ({ inputJson }) => ({ inputJson: inputJson + json }));
+  }
+
+  toolBegun(id: string, name: string, input: unknown): void {
+    if (this.#indexOf(id) === -1) this.toolStarted(id, name);
+    this.#tool(id, () => ({ name, input, inputJson: JSON.stringify(input), state: 'running' }));
+  }
+
+  toolEnded(id: string, result: string | undefined, state: ToolPart['state']): void {
+    this.#tool(id, () => ({ result, state }));
+  }
+
+  activity(description: string, done: boolean): void {
+    const { activities } = this.message;
+    const open = activities.findLastIndex((one) => !one.done && one.description === description);
+    const others = open === -1 ? activities : activities.toSpliced(open, 1);
+    this.set({ activities: [...others, { description, done }].slice(-MOST_ACTIVITIES) });
+  }
+
+  /** What has not ended has not ended well. */
+  end(outcome: ShownOutcome): void {
+    const parts = this.message.parts.map((part) =>
+      part.type === 'tool' && (part.state === 'writing' || part.state === 'running')
+        ? { ...part, state: 'unfinished' as const }
+        : part,
+    );
+    this.set({ parts, outcome, position: undefined });
+  }
+
+  #tool(id: string, change: (part: ToolPart) => Partial<ToolPart>): void {
+    const index = this.#indexOf(id);
+    const part = this.message.parts[index];
+    if (part?.type === 'tool') this.#replace(index, { ...part, ...change(part) });
+  }
+
+  #indexOf(id: string): number {
+    return this.message.parts.findLastIndex((part) => part.type === 'tool' && part.id === id);
+  }
+
+  #replace(index: number, part: Part): void {
+    this.set({ parts: this.message.parts.with(index, part) });
+  }
+}

@@ -1,0 +1,203 @@
+import { isSystem } from '../claude/messages.js';
+import { Answer } from '../formats/answer.js';
+import type {
+  AnthropicEvent,
+  ClaudeEvent,
+  ClientFormat,
+  EventsByFormat,
+  OpenAIEvent,
+  UiMessageEvent,
+} from './events.js';
+import { type Message, MessageBuilder } from './message.js';
+
+type Reduce<Event> = (event: Event) => Message;
+
+const reducers: { readonly [Format in ClientFormat]: () => Reduce<EventsByFormat[Format]> } = {
+  claude: claudeReducer,
+  openai: openaiReducer,
+  anthropic: anthropicReducer,
+  'ui-message': uiMessageReducer,
+};
+
+/**
+ * Makes a function that takes the events of one run, in their order, and returns the message so far after each.
+ *
+ * @param format default `'claude'`
+ */
+export function messageReducer<Format extends ClientFormat = 'claude'>(
+  format: Format = 'claude' as Format,
+): Reduce<EventsByFormat[Format]> {
+  const create: () => Reduce<EventsByFormat[Format]> = reducers[format];
+  return create();
+}
+
+function claudeReducer(): Reduce<ClaudeEvent> {
+  const builder = new MessageBuilder();
+  const answer = new Answer({
+    text: (text) => builder.words('text', text),
+    thinking: (text) => builder.words('thinking', text),
+    toolStarted: (id, name) => builder.toolStarted(id, name),
+    toolInput: (id, json) => builder.toolInput(id, json),
+    toolBegun: ({ id, label, input }) => builder.toolBegun(id, label.name, input),
+    toolEnded: ({ id }, result) =>
+      builder.toolEnded(id, result?.text, toolState(result && { failed: result.isError })),
+    notice: (description, done) => builder.activity(description, done),
+  });
+  return (event) => {
+    learnRun(builder, event.id);
+    switch (event.kind) {
+      case 'message': {
+        const { message } = event;
+        if (isSystem(message) && typeof message.model === 'string') {
+          builder.set({ model: message.model });
+        }
+        answer.message(message);
+        break;
+      }
+      case 'queue':
+        builder.set({ position: event.position === 0 ? undefined : event.position });
+        break;
+      case 'outcome': {
+        answer.end();
+        const { model = builder.message.model, usage } = event.outcome;
+        builder.set({ model, usage });
+        builder.end(event.outcome);
+        break;
+      }
+      // What follows a gap is whole, and a failure is followed by another try.
+    }
+    return builder.message;
+  };
+}
+
+function openaiReducer(): Reduce<OpenAIEvent> {
+  const builder = new MessageBuilder();
+  return ({ id, chunk }) => {
+    learnRun(builder, id);
+    const { model, choices = [], event, usage, error } = chunk;
+    if (model !== undefined) builder.set({ model });
+    for (const { delta, finish_reason } of choices) {
+      if (delta.reasoning_content) builder.words('thinking', delta.reasoning_content);
+      if (delta.content) builder.words('text', delta.content);
+      if (finish_reason !== null) builder.end({ status: 'success', stopReason: finish_reason });
+    }
+    if (event?.type === 'status') builder.activity(event.data.description, event.data.done);
+    if (usage) {
+      const { prompt_tokens, completion_tokens, prompt_tokens_details } = usage;
+      const cacheReadTokens = prompt_tokens_details?.cached_tokens ?? 0;
+      const inputTokens = prompt_tokens - cacheReadTokens;
+      builder.set({ usage: { inputTokens, outputTokens: completion_tokens, cacheReadTokens } });
+    }
+    if (error) builder.end(failureOf(error.message, error.code ?? undefined));
+    return builder.message;
+  };
+}
+
+function anthropicReducer(): Reduce<AnthropicEvent> {
+  const builder = new MessageBuilder();
+  let stopReason: string | undefined;
+  return ({ id, event }) => {
+    learnRun(builder, id);
+    switch (event.type) {
+      case 'message_start':
+        builder.set({ model: event.message?.model });
+        break;
+      case 'content_block_start':
+        builder.setApart();
+        break;
+      case 'content_block_delta':
+        if (event.delta?.text) builder.words('text', event.delta.text);
+        if (event.delta?.thinking) builder.words('thinking', event.delta.thinking);
+        break;
+      case 'ping':
+        if (event.status) builder.activity(event.status.description, event.status.done);
+        break;
+      case 'message_delta':
+        stopReason = event.delta?.stop_reason ?? undefined;
+        if (event.usage) {
+          builder.set({
+            usage: {
+              inputTokens: event.usage.input_tokens,
+              outputTokens: event.usage.output_tokens,
+              cacheReadTokens: event.usage.cache_read_input_tokens ?? 0,
+              cacheCreationTokens: event.usage.cache_creation_input_tokens ?? 0,
+            },
+          });
+        }
+        break;
+      case 'message_stop':
+        builder.end({ status: 'success', ...(stopReason !== undefined && { stopReason }) });
+        break;
+      case 'error':
+        builder.end(failureOf(event.error?.message, event.error?.code ?? event.error?.type));
+        break;
+    }
+    return builder.message;
+  };
+}
+
+function uiMessageReducer(): Reduce<UiMessageEvent> {
+  const builder = new MessageBuilder();
+  return ({ id: eventId, chunk }) => {
+    learnRun(builder, eventId);
+    const { type, toolCallId = '', toolName = '', messageMetadata: metadata } = chunk;
+    if (metadata?.model !== undefined) builder.set({ model: metadata.model });
+    if (metadata?.usage !== undefined) builder.set({ usage: metadata.usage });
+    switch (type) {
+      case 'text-start':
+      case 'reasoning-start':
+        builder.setApart();
+        break;
+      case 'text-delta':
+        builder.words('text', chunk.delta ?? '');
+        break;
+      case 'reasoning-delta':
+        builder.words('thinking', chunk.delta ?? '');
+        break;
+      case 'tool-input-start':
+        builder.toolStarted(toolCallId, toolName);
+        break;
+      case 'tool-input-delta':
+        builder.toolInput(toolCallId, chunk.inputTextDelta ?? '');
+        break;
+      case 'tool-input-available':
+        builder.toolBegun(toolCallId, toolName, chunk.input);
+        break;
+      case 'tool-output-available':
+        builder.toolEnded(toolCallId, String(chunk.output), 'done');
+        break;
+      case 'tool-input-error':
+      case 'tool-output-error':
+        builder.toolEnded(toolCallId, chunk.errorText, 'failed');
+        break;
+      case 'data-status':
+        if (chunk.data) builder.activity(chunk.data.description, chunk.data.done);
+        break;
+      case 'finish':
+        builder.end({ status: 'success', ...metadata });
+        break;
+      case 'abort':
+        builder.end({ status: 'interrupted', code: 'cancelled', message: 'It was cancelled.' });
+        break;
+      case 'error':
+        builder.end(failureOf(chunk.errorText, undefined));
+        break;
+    }
+    return builder.message;
+  };
+}
+
+function toolState(ended: { readonly failed: boolean } | undefined) {
+  if (ended === undefined) return 'unfinished';
+  return ended.failed ? 'failed' : 'done';
+}
+
+function failureOf(message: string | undefined, code: string | undefined) {
+  return { status: 'error', ...(message && { message }), ...(code && { code }) } as const;
+}
+
+/** Every event id begins with the run's. */
+function learnRun(builder: MessageBuilder, id: string | undefined): void {
+  if (id === undefined || builder.message.runId !== undefined) return;
+  builder.set({ runId: id.slice(0, id.lastIndexOf(':')) });
+}

@@ -1,0 +1,125 @@
+import { createParser, type EventSourceMessage } from 'eventsource-parser';
+import { ClientError } from './clientError.js';
+import type { ClaudeEvent, ClientFormat, EventsByFormat } from './events.js';
+
+export interface ReadOptions<Format extends ClientFormat> {
+  /** The format that the server was asked for. Default `'claude'`. */
+  readonly format?: Format | undefined;
+  /** Called with everything that comes, keep-alive comments too: as long as it is called, the line is alive. */
+  readonly onBytes?: ((bytes: number) => void) | undefined;
+  /** Told how long to wait before coming back, in ms: there is something to come back to. */
+  readonly onRetry?: ((ms: number) => void) | undefined;
+}
+
+/** What an event of a format is made of, and whether it is the last one; `undefined` for what only ends the stream. */
+interface Reader<Event> {
+  event(message: EventSourceMessage): Event | undefined;
+  isLast(message: EventSourceMessage): boolean;
+}
+
+const readers: { readonly [Format in ClientFormat]: Reader<EventsByFormat[Format]> } = {
+  claude: {
+    event: claudeEvent,
+    isLast: ({ event }) => event === 'outcome',
+  },
+  openai: {
+    event: ({ id, data }) => (data === '[DONE]' ? undefined : { id, chunk: JSON.parse(data) }),
+    isLast: ({ data }) => data === '[DONE]',
+  },
+  anthropic: {
+    event: ({ id, data }) => ({ id, event: JSON.parse(data) }),
+    isLast: ({ event }) => event === 'message_stop' || event === 'error',
+  },
+  'ui-message': {
+    event: ({ id, data }) => (data === '[DONE]' ? undefined : { id, chunk: JSON.parse(data) }),
+    isLast: ({ data }) => data === '[DONE]',
+  },
+};
+
+function claudeEvent({ id, event, data }: EventSourceMessage): ClaudeEvent {
+  const value = JSON.parse(data);
+  switch (event) {
+    case 'queue':
+    case 'gap':
+    case 'failure':
+      return { ...value, id, kind: event };
+    case 'outcome':
+      return { id, kind: 'outcome', outcome: value };
+    default:
+      return { id, kind: 'message', message: value };
+  }
+}
+
+/**
+ * The events of a stream, one by one, until its last. Leaving the loop closes the connection.
+ *
+ * A failed run is no error here: its last event says so. An answer with the status 204 has no events.
+ *
+ * @throws ClientError `http_error`, `not_a_stream`, or `stream_cut` when the stream ends without its last event
+ * @throws whatever the connection throws when it is lost
+ */
+export async function* readEvents<Format extends ClientFormat = 'claude'>(
+  source: Response | ReadableStream<Uint8Array>,
+  { format, onBytes, onRetry }: ReadOptions<Format> = {},
+): AsyncGenerator<EventsByFormat[Format], void, undefined> {
+  const body = 'body' in source ? await bodyOf(source) : source;
+  if (body === undefined) return;
+  const reader: Reader<EventsByFormat[Format]> = readers[format ?? ('claude' as Format)];
+  const messages: EventSourceMessage[] = [];
+  const parser = createParser({ onEvent: (message) => messages.push(message), onRetry });
+  const decoder = new TextDecoder();
+  const bytes = body.getReader();
+  try {
+    for (;;) {
+      const { done, value } = await bytes.read();
+      if (done) break;
+      onBytes?.(value.byteLength);
+      parser.feed(decoder.decode(value, { stream: true }));
+      for (const message of messages.splice(0)) {
+        const event = reader.event(message);
+        if (event !== undefined) yield event;
+        if (reader.isLast(message)) return;
+      }
+    }
+  } finally {
+    // Also when the loop over the events is left: nobody reads the rest.
+    await bytes.cancel().catch(() => {});
+  }
+  throw new ClientError('stream_cut', 'The stream has ended before its last event.');
+}
+
+/** @throws ClientError `http_error`, `not_a_stream` */
+async function bodyOf(response: Response): Promise<ReadableStream<Uint8Array> | undefined> {
+  const { status, ok, body, headers } = response;
+  if (!ok) throw await httpError(response);
+  if (status === 204) return undefined;
+  const type = headers.get('content-type') ?? 'none';
+  if (body === null || !type.startsWith('text/event-stream')) {
+    await body?.cancel();
+    throw new ClientError(
+      'not_a_stream',
+      `The answer is no event stream but has the content type ${type}. Is it the right URL?`,
+      { status },
+    );
+  }
+  return body;
+}
+
+/** Characters of an answer that is no JSON, in the error's message. */
+const LONGEST_TEXT = 300;
+
+async function httpError(response: Response): Promise<ClientError> {
+  const { status, statusText } = response;
+  const text = await response.text().catch(() => '');
+  let { message, code }: { message?: unknown; code?: unknown } = {};
+  try {
+    ({ message, code } = JSON.parse(text).error ?? {});
+  } catch {
+    // A proxy answers in HTML.
+  }
+  const told = typeof message === 'string' ? message : text.trim().slice(0, LONGEST_TEXT);
+  return new ClientError('http_error', told === '' ? `${status} ${statusText}` : told, {
+    status,
+    ...(typeof code === 'string' && { serverCode: code }),
+  });
+}
