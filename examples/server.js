@@ -1,12 +1,13 @@
 // @ts-check
 /**
- * What `npm start` runs: Claude Code in its own format at /chat, where a client may come back for a run, and for every
- * OpenAI client at /v1.
+ * What `npm start` runs: a chat page at /, Claude Code in its own format at /chat, where a client may come back for a run,
+ * and for every OpenAI client at /v1.
  * Without a login it runs the same CLI against a scripted model, so that everything can be tried.
  */
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import { createRequire } from 'node:module';
+import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { claudeStream, memoryStore, openaiRouter } from 'claude-stream';
 import express from 'express';
@@ -14,6 +15,12 @@ import { chooseSetting } from './setting.js';
 import { failed, untilSignal } from './untilSignal.js';
 
 const require = createRequire(import.meta.url);
+
+/** What the page imports, as files for a browser. */
+const modules = {
+  'claude-stream': fileURLToPath(new URL('../dist/esm', import.meta.url)),
+  'eventsource-parser': dirname(require.resolve('eventsource-parser')),
+};
 
 /** @param {string} url @param {string} prompt */
 function curlChat(url, prompt) {
@@ -38,7 +45,8 @@ function curl(url, body) {
  */
 export async function startServer({ port = 3000, host = '127.0.0.1', log = console.log } = {}) {
   const setting = await chooseSetting();
-  const chat = claudeStream({ ...setting.options, store: memoryStore() });
+  // So that the light on the page shows within seconds whether the line is alive.
+  const chat = claudeStream({ ...setting.options, store: memoryStore(), keepAlive: 5_000 });
   const openai = openaiRouter(setting.options);
 
   const app = express();
@@ -70,7 +78,19 @@ export async function startServer({ port = 3000, host = '127.0.0.1', log = conso
   app.post('/chat', express.json({ limit: '20mb' }), chat);
   app.get('/chat/:run', chat.replay);
   app.delete('/chat/:run', chat.cancel);
-  app.get('/', (_req, res) => {
+  app.use('/page', express.static(fileURLToPath(new URL('page', import.meta.url))));
+  for (const [name, folder] of Object.entries(modules)) {
+    app.use(`/modules/${name}`, express.static(folder));
+  }
+  app.get('/setting', (_req, res) => {
+    res.json({ description: setting.description, prompts: setting.prompts });
+  });
+  app.get('/', (req, res) => {
+    // For curl the list of what to try; a browser says that it would rather have HTML.
+    if (req.accepts(['text', 'html']) === 'html') {
+      res.sendFile(fileURLToPath(new URL('page/index.html', import.meta.url)));
+      return;
+    }
     const lines = setting.prompts.map((prompt) => curlChat(url, prompt));
     const models = `curl ${url}/v1/models`;
     const later = [
@@ -83,7 +103,7 @@ export async function startServer({ port = 3000, host = '127.0.0.1', log = conso
   });
 
   log(setting.description);
-  log(`Listening on ${url} (GET / lists what to try). For example:`);
+  log(`Open ${url} in a browser, or try:`);
   for (const line of [curlChat(url, first), curlChat(url, second), curlCompletions(url, third)]) {
     log(`  ${line}`);
   }

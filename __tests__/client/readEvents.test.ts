@@ -63,6 +63,26 @@ describe('the events of the format claude', () => {
   it('end with the outcome, whatever follows', async () => {
     expect(await read(`${end}event: system\ndata: {"type":"late"}\n\n`)).toHaveLength(1);
   });
+
+  it.each([
+    ['ends the connection in order', 1, false],
+    ['closes a connection that stays open', 0, true],
+  ])('after the outcome it %s', async (_what, ends, isClosed) => {
+    let cancelled = false;
+    const body = new ReadableStream<Uint8Array>({
+      start: (controller) => {
+        controller.enqueue(Buffer.from(end));
+        if (ends) controller.close();
+      },
+      cancel: () => {
+        cancelled = true;
+      },
+    });
+    const began = performance.now();
+    expect(await all(readEvents(body))).toHaveLength(1);
+    expect(cancelled).toBe(isClosed);
+    expect(performance.now() - began).toBeLessThan(2_000);
+  });
 });
 
 describe('the line', () => {

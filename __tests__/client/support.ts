@@ -47,7 +47,13 @@ export function streamOf(name: string, format: ClientFormat): string {
 export function responseOf(pieces: readonly (string | Uint8Array)[], init: ResponseInit = {}) {
   const bytes = pieces.map((piece) => (typeof piece === 'string' ? Buffer.from(piece) : piece));
   const headers = { 'content-type': 'text/event-stream; charset=utf-8' };
-  return new Response(ReadableStream.from(bytes), { headers, ...init });
+  const body = new ReadableStream<Uint8Array>({
+    start: (controller) => {
+      for (const piece of bytes) controller.enqueue(piece);
+      controller.close();
+    },
+  });
+  return new Response(body, { headers, ...init });
 }
 
 export async function all<Item>(items: AsyncIterable<Item>): Promise<Item[]> {

@@ -6,9 +6,9 @@ import { join } from 'node:path';
 import { afterTest } from './afterTest';
 import { nobodyHome } from './processes';
 
-const chromium = '/usr/bin/chromium';
+export const chromium = '/usr/bin/chromium';
 
-const flags = [
+export const flags = [
   '--headless',
   '--no-sandbox',
   '--disable-gpu',

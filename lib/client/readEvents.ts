@@ -78,7 +78,9 @@ export async function* readEvents<Format extends ClientFormat = 'claude'>(
       for (const message of messages.splice(0)) {
         const event = reader.event(message);
         if (event !== undefined) yield event;
-        if (reader.isLast(message)) return;
+        if (!reader.isLast(message)) continue;
+        await endOf(bytes);
+        return;
       }
     }
   } finally {
@@ -86,6 +88,23 @@ export async function* readEvents<Format extends ClientFormat = 'claude'>(
     await bytes.cancel().catch(() => {});
   }
   throw new ClientError('stream_cut', 'The stream has ended before its last event.');
+}
+
+/** How long the end of the response may follow the last event, in ms; the server sends both at once. */
+const END_TIMEOUT = 1_000;
+
+/** Lets a connection end that would look broken off, to the server and in a browser's log, if it was closed here. */
+async function endOf(bytes: ReadableStreamDefaultReader<Uint8Array>): Promise<void> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, END_TIMEOUT);
+  });
+  const end = (async () => {
+    while (!(await bytes.read()).done);
+  })();
+  // What happens to the connection now is of no interest any more.
+  await Promise.race([end.catch(() => {}), late]);
+  clearTimeout(timer);
 }
 
 /** @throws ClientError `http_error`, `not_a_stream` */

@@ -1,0 +1,256 @@
+/// <reference lib="dom" />
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import puppeteer, { type Browser, type Page } from 'puppeteer-core';
+import { startServer } from '../../examples/server.js';
+import { chromium, flags } from './chromium';
+
+/** Where the screenshots are put, to be looked at; those in docs/ are chosen from them. */
+const shots = join(__dirname, '../../node_modules/.cache/claude-stream/screenshots');
+
+let browser: Browser;
+let server: Awaited<ReturnType<typeof startServer>>;
+let page: Page;
+/** What the page has complained about. */
+let complaints: string[];
+
+beforeAll(async () => {
+  await mkdir(shots, { recursive: true });
+  // Nobody is logged in here, wherever the tests run.
+  process.env.PATH = '/nowhere';
+  server = await startServer({ port: 0, log: () => {} });
+  browser = await puppeteer.launch({ executablePath: chromium, args: flags });
+});
+
+afterAll(async () => {
+  await browser.close();
+  await server.close();
+});
+
+beforeEach(async () => {
+  complaints = [];
+  // A window of its own has a session of its own.
+  const context = await browser.createBrowserContext();
+  page = await context.newPage();
+  page.on('pageerror', (error) => complaints.push(String(error)));
+  page.on('console', (message) => {
+    if (message.type() === 'error') complaints.push(message.text());
+  });
+  page.on('requestfailed', (request) => complaints.push(`${request.method()} ${request.url()}`));
+  page.setDefaultTimeout(15_000);
+  await page.setViewport({ width: 900, height: 760 });
+  await page.goto(server.url);
+  await page.waitForSelector('#prompts button');
+});
+
+afterEach(async () => {
+  await page.browserContext().close();
+});
+
+const ask = async (prompt: string) => {
+  await page.type('#prompt', prompt);
+  await page.keyboard.press('Enter');
+};
+
+const sees = (text: string) =>
+  page.waitForFunction(
+    (words) => document.querySelector('main')?.textContent?.includes(words),
+    {},
+    text,
+  );
+
+const isOver = () =>
+  page.waitForFunction(() => document.querySelector<HTMLElement>('#stop')?.hidden === true);
+
+const textOf = (selector: string) => page.$eval(selector, (element) => element.textContent ?? '');
+
+const shoot = (name: string) => page.screenshot({ path: join(shots, `${name}.png`) });
+
+test('an answer is drawn while it comes', async () => {
+  await ask('tick 10 200');
+  await sees('tick 2 ');
+  expect(await textOf('.answer')).not.toContain('tick 8 ');
+  expect(await textOf('#line-text')).toMatch(/^Last byte 0\.\d s ago$/);
+  expect(await page.$eval('#line', (line) => (line as HTMLElement).dataset.state)).toBe('live');
+  await isOver();
+  expect(await textOf('.answer')).toContain('tick 10 ');
+  expect(await textOf('.ending')).toMatch(/\d\.\d s · \d+ tokens · \$0\.\d+/);
+  expect(await textOf('#line-text')).toBe('Nothing is running');
+  expect(complaints).toEqual([]);
+});
+
+test('thinking is folded, and a tool shows its input, its result and its time', async () => {
+  await ask('think');
+  await isOver();
+  expect(await page.$eval('details', (details) => details.open)).toBe(false);
+  expect(await textOf('details .words')).toBe('The user wants me to think. I have thought.');
+  await ask('tool');
+  await isOver();
+  const tool = await page.$('details[data-state="done"]');
+  expect(await tool?.$eval('.name', ({ textContent }) => textContent)).toBe('Read');
+  expect(await tool?.$eval('.detail', ({ textContent }) => textContent)).toContain('notes.md');
+  expect(await tool?.$eval('.time', ({ textContent }) => textContent)).toMatch(/^took \d\.\d s$/);
+  // By keyboard, as the summary says.
+  await tool?.$eval('summary', (summary) => summary.focus());
+  await page.keyboard.press('Enter');
+  const texts = await tool?.$$eval('pre', (all) => all.map(({ textContent }) => textContent));
+  expect(texts?.[0]).toContain('"file_path"');
+  expect(texts?.[1]).toContain('Buy milk.');
+  await shoot('tool');
+  expect(complaints).toEqual([]);
+});
+
+test('a subagent and a retry show beside the answer', async () => {
+  await ask('agent');
+  await isOver();
+  expect(await textOf('.activities')).toContain('In the background: Look at notes');
+  await ask('overloaded');
+  await sees('Retry 1 of 10');
+  await page.click('#stop');
+  await isOver();
+});
+
+test('a page that is loaded anew goes on with the answer', async () => {
+  await ask('tick 20 200');
+  await sees('tick 4 ');
+  await page.emulateMediaFeatures([{ name: 'prefers-color-scheme', value: 'dark' }]);
+  await page.reload();
+  await sees('tick 7 ');
+  await shoot('streaming-dark');
+  expect(await textOf('.question')).toBe('tick 20 200');
+  await isOver();
+  const ticks = (await textOf('.answer .words')).trim().split(/(?<=\d) /);
+  expect(ticks).toEqual(Array.from({ length: 20 }, (_, index) => `tick ${index + 1}`));
+  await page.reload();
+  await sees('tick 20 ');
+  expect(await page.$$('article')).toHaveLength(1);
+});
+
+test('the stop button and the Escape key stop the run, and the page says so', async () => {
+  await ask('tick 100 200');
+  await sees('tick 2 ');
+  await page.click('#stop');
+  await isOver();
+  expect(await textOf('.failure')).toContain('You have stopped this answer.');
+  await ask('tick 100 200');
+  await page.waitForFunction(() =>
+    document.querySelectorAll('.answer')[1]?.textContent?.includes('tick 2 '),
+  );
+  await page.keyboard.press('Escape');
+  await isOver();
+  expect(await page.$$('.failure')).toHaveLength(2);
+});
+
+test('a failure is told in words, on the width of a phone too', async () => {
+  await page.setViewport({ width: 375, height: 700, deviceScaleFactor: 2 });
+  await ask('midfail');
+  await isOver();
+  expect(await textOf('.answer')).toContain('This sentence will never be ');
+  expect(await textOf('.failure')).toMatch(/^Prompt is too long.*\(prompt_too_long\)$/s);
+  await shoot('failure-phone');
+  const tooWide = await page.$$eval('*', (all) =>
+    all
+      .filter((one) => one.getBoundingClientRect().right > innerWidth + 1)
+      .map(({ tagName }) => tagName),
+  );
+  expect(tooWide).toEqual([]);
+});
+
+test('a session is gone on with', async () => {
+  await ask('hello');
+  await isOver();
+  await ask('think');
+  await isOver();
+  const kept = await page.evaluate(() => sessionStorage.getItem('claude-stream') ?? '');
+  const sessions = JSON.parse(kept).map(
+    ({ message }: { message: { outcome: { sessionId: string } } }) => message.outcome.sessionId,
+  );
+  expect(sessions).toEqual([sessions[0], sessions[0]]);
+  await page.click('#clear');
+  expect(await page.$$('article')).toEqual([]);
+});
+
+describe('for those who do not see it, or use no mouse', () => {
+  test('every control has a name, and can be reached and seen by keyboard', async () => {
+    const tree = await page.accessibility.snapshot();
+    const controls = flat(tree).filter(({ role = '' }) => /button|textbox/i.test(role));
+    expect(controls.length).toBeGreaterThan(5);
+    for (const { name } of controls) expect(name).toMatch(/\w/);
+    expect(controls.find(({ role }) => role === 'textbox')?.name).toBe('Your message');
+    await page.keyboard.press('Tab');
+    const outline = await page.evaluate(() => {
+      const { outlineStyle, outlineWidth } = getComputedStyle(document.activeElement as Element);
+      return `${document.activeElement?.id} ${outlineStyle} ${outlineWidth}`;
+    });
+    expect(outline).toBe('send solid 3px');
+  });
+
+  test('the beginning and the end of an answer are announced, and a failure is', async () => {
+    await ask('slow 1');
+    await page.waitForFunction(
+      () => document.querySelector('#said')?.textContent === 'Claude is answering.',
+    );
+    await isOver();
+    expect(await textOf('#said')).toBe('Claude has answered: This answer took 1 seconds.');
+    expect(await page.$eval('#said', (said) => said.getAttribute('aria-live'))).toBe('polite');
+    await ask('fail');
+    await isOver();
+    expect(await textOf('#said')).toBe('The answer failed. Prompt is too long');
+    expect(await page.$eval('.failure', (failure) => failure.getAttribute('role'))).toBe('alert');
+  });
+
+  test.each(['light', 'dark'])('every text has enough contrast: %s', async (value) => {
+    await page.emulateMediaFeatures([{ name: 'prefers-color-scheme', value }]);
+    await ask('tool');
+    await isOver();
+    await ask('fail');
+    await isOver();
+    const contrasts = await page.evaluate(() => {
+      const channels = (color: string) => (color.match(/[\d.]+/g) ?? []).map(Number);
+      const luminance = (color: string) => {
+        const [red = 0, green = 0, blue = 0] = channels(color).map((value) => {
+          const part = value / 255;
+          return part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4;
+        });
+        return 0.2126 * red + 0.7152 * green + 0.0722 * blue;
+      };
+      const background = (element: Element | null): string => {
+        if (element === null) return 'rgb(255, 255, 255)';
+        const { backgroundColor } = getComputedStyle(element);
+        return channels(backgroundColor)[3] === 0
+          ? background(element.parentElement)
+          : backgroundColor;
+      };
+      const texts = [...document.querySelectorAll('body *')].filter((element) =>
+        [...element.childNodes].some(
+          ({ nodeType, textContent }) => nodeType === Node.TEXT_NODE && textContent?.trim(),
+        ),
+      );
+      return texts
+        .filter((element) => element.checkVisibility() && !element.matches('script, :disabled'))
+        .map((element) => {
+          const [bright = 0, dark = 0] = [
+            luminance(getComputedStyle(element).color),
+            luminance(background(element)),
+          ].sort((one, other) => other - one);
+          return {
+            what: `${element.tagName} ${element.className}`,
+            ratio: (bright + 0.05) / (dark + 0.05),
+          };
+        });
+    });
+    expect(contrasts.length).toBeGreaterThan(10);
+    // WCAG 2.2, 1.4.3: level AA.
+    expect(contrasts.filter(({ ratio }) => ratio < 4.5)).toEqual([]);
+  });
+});
+
+interface Named {
+  readonly role?: string;
+  readonly name?: string;
+  readonly children?: readonly Named[];
+}
+
+function flat(node: Named | null): Named[] {
+  return node === null ? [] : [node, ...(node.children ?? []).flatMap(flat)];
+}

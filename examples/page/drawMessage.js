@@ -1,0 +1,210 @@
+// @ts-check
+/**
+ * Draws the message so far: each part once, and again only when it has changed, so that an answer of any length stays
+ * quick, and what a reader has opened stays open.
+ *
+ * @typedef {import('claude-stream/client').Message} Message
+ * @typedef {import('claude-stream/client').Part} Part
+ * @typedef {import('claude-stream/client').ToolPart} ToolPart
+ */
+
+/** Most activities that are shown; the latest say what is going on. */
+const SHOWN_ACTIVITIES = 6;
+
+/**
+ * @param {HTMLElement} place
+ * @param {{ isLive: boolean }} how whether it is drawn while it happens, so that times can be told
+ * @returns {(message: Message) => void}
+ */
+export function drawMessage(place, { isLive }) {
+  const parts = document.createElement('div');
+  const activities = document.createElement('ul');
+  activities.className = 'activities';
+  const ending = document.createElement('div');
+  place.append(parts, activities, ending);
+
+  /** @type {{ part: Part, draw: (part: Part) => void }[]} */
+  const drawn = [];
+  return (message) => {
+    for (const [index, part] of message.parts.entries()) {
+      const known = drawn[index];
+      if (known?.part === part) continue;
+      const draw = known?.draw ?? drawerOf(part, parts, isLive);
+      draw(part);
+      drawn[index] = { part, draw };
+    }
+    activities.replaceChildren(...activityItems(message));
+    ending.replaceChildren(...endingOf(message));
+  };
+}
+
+/**
+ * @param {Part} part @param {HTMLElement} place @param {boolean} isLive
+ * @returns {(part: Part) => void}
+ */
+function drawerOf(part, place, isLive) {
+  switch (part.type) {
+    case 'text':
+      return drawText(place);
+    case 'thinking':
+      return drawThinking(place, isLive);
+    case 'tool':
+      return drawTool(place, isLive);
+  }
+}
+
+/** @param {HTMLElement} place @returns {(part: Part) => void} */
+function drawText(place) {
+  const words = paragraph('words');
+  place.append(words);
+  return (part) => write(words, part);
+}
+
+/** @param {HTMLElement} place @param {boolean} isLive @returns {(part: Part) => void} */
+function drawThinking(place, isLive) {
+  const { details, name, time } = folded(place);
+  const words = paragraph('words');
+  details.append(words);
+  name.textContent = 'Thinking';
+  const began = performance.now();
+  return (part) => {
+    write(words, part);
+    if (isLive) time.textContent = seconds(performance.now() - began);
+  };
+}
+
+/** @param {HTMLElement} place @param {boolean} isLive @returns {(part: Part) => void} */
+function drawTool(place, isLive) {
+  const { details, name, detail, time } = folded(place);
+  const list = document.createElement('dl');
+  const input = described(list, 'Input');
+  const result = described(list, 'Result');
+  details.append(list);
+  const began = performance.now();
+  /** @type {number | undefined} */
+  let timer;
+  return (part) => {
+    if (part.type !== 'tool') return;
+    details.dataset.state = part.state;
+    name.textContent = part.name;
+    detail.textContent = detailOf(part);
+    input.textContent =
+      part.input === undefined ? part.inputJson : JSON.stringify(part.input, null, 2);
+    result.textContent = part.result ?? (part.state === 'unfinished' ? 'There is none.' : '…');
+    const isOver = part.state !== 'writing' && part.state !== 'running';
+    const tell = () => {
+      time.textContent = isLive
+        ? `${liveStates[part.state]} ${seconds(performance.now() - began)}`
+        : part.state;
+    };
+    clearInterval(timer);
+    tell();
+    if (!isOver) timer = setInterval(tell, 100);
+  };
+}
+
+/** @type {Record<ToolPart['state'], string>} */
+const liveStates = {
+  writing: 'being asked',
+  running: 'running',
+  done: 'took',
+  failed: 'failed after',
+  unfinished: 'broken off after',
+};
+
+/** @param {HTMLElement} place */
+function folded(place) {
+  const details = document.createElement('details');
+  const summary = document.createElement('summary');
+  const [name, detail, time] = ['name', 'detail', 'time'].map((kind) => {
+    const span = document.createElement('span');
+    span.className = kind;
+    return span;
+  });
+  if (!name || !detail || !time) throw new Error('A summary has three parts.');
+  summary.append(name, detail, time);
+  details.append(summary);
+  place.append(details);
+  return { details, name, detail, time };
+}
+
+/** @param {HTMLElement} list @param {string} term */
+function described(list, term) {
+  const title = document.createElement('dt');
+  title.textContent = term;
+  const description = document.createElement('dd');
+  const text = document.createElement('pre');
+  // A scrollable box must be reachable by keyboard.
+  text.tabIndex = 0;
+  description.append(text);
+  list.append(title, description);
+  return text;
+}
+
+/** @param {string} kind */
+function paragraph(kind) {
+  const words = document.createElement('p');
+  words.className = kind;
+  return words;
+}
+
+/**
+ * Appends what is new: to set the whole text with every word would make a long answer slow.
+ * @param {HTMLElement} place @param {Part} part
+ */
+function write(place, part) {
+  if (part.type === 'tool') return;
+  const shown = place.textContent ?? '';
+  if (part.text.startsWith(shown)) place.append(part.text.slice(shown.length));
+  else place.textContent = part.text;
+  place.normalize();
+}
+
+/** Fields of an input that say what a call is about, in the order in which they are looked for. */
+const TELLING = ['file_path', 'command', 'pattern', 'query', 'url', 'description'];
+
+/** @param {ToolPart} part */
+function detailOf({ input }) {
+  const fields = /** @type {Record<string, unknown>} */ (input ?? {});
+  const telling = TELLING.map((name) => fields[name]).find((value) => typeof value === 'string');
+  return typeof telling === 'string' ? telling : '';
+}
+
+/** @param {Message} message */
+function activityItems({ activities, position }) {
+  const waiting =
+    position === undefined
+      ? []
+      : [{ description: `Waiting: number ${position} in the queue`, done: false }];
+  return [...waiting, ...activities.slice(-SHOWN_ACTIVITIES)].map(({ description, done }) => {
+    const item = document.createElement('li');
+    item.textContent = description;
+    if (done) item.className = 'done';
+    return item;
+  });
+}
+
+/** @param {Message} message */
+function endingOf({ outcome, usage, model }) {
+  if (outcome === undefined) return [];
+  if (outcome.status !== 'success') {
+    const failure = paragraph('failure');
+    failure.setAttribute('role', 'alert');
+    failure.textContent = `${outcome.message ?? 'The answer failed.'}${outcome.code ? ` (${outcome.code})` : ''}`;
+    return [failure];
+  }
+  const facts = [
+    model,
+    outcome.durationMs && seconds(outcome.durationMs),
+    usage && `${usage.outputTokens} tokens`,
+    outcome.costUsd && `$${outcome.costUsd.toFixed(4)}`,
+  ];
+  const ending = paragraph('ending');
+  ending.textContent = facts.filter(Boolean).join(' · ');
+  return [ending];
+}
+
+/** @param {number} ms */
+function seconds(ms) {
+  return `${(ms / 1_000).toFixed(1)} s`;
+}
