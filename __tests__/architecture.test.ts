@@ -7,8 +7,9 @@ import { parseSync } from '@swc/core';
  * not know each other. A new file or folder has to be given its place here.
  */
 const order = [
-  ['index', 'redis', 'client'],
-  ['claudeStream', 'openaiRouter'],
+  ['index', 'redis', 'client', 'bin'],
+  ['claudeStream', 'openaiRouter', 'doctor/'],
+  ['streamProbe'],
   ['authorization', 'serveChat', 'serveCancel', 'serveResume'],
   ['serveRun'],
   ['serveReplay', 'recogniseConversation'],
@@ -211,6 +212,7 @@ test('what is below the chat knows no request and no response of Express', () =>
     'serveReplay',
     'serveResume',
     'serveRun',
+    'streamProbe',
     'watchClient',
   ];
   expect([...new Set(users)].filter((name) => !known.includes(name))).toEqual([]);

@@ -91,7 +91,15 @@ describe('README', () => {
     const drawn = [...picture.matchAll(/^ {6}(\w+)(?:\.ts|\/)/gm)].map(([, name]) => name);
     const rooms = readdirSync(join(__dirname, '..', 'lib')).map((name) => name.replace('.ts', ''));
     expect(drawn.sort()).toEqual(rooms.sort());
-    for (const folder of ['claude', 'client', 'conversations', 'formats', 'sse', 'stores']) {
+    for (const folder of [
+      'claude',
+      'client',
+      'conversations',
+      'doctor',
+      'formats',
+      'sse',
+      'stores',
+    ]) {
       for (const file of readdirSync(join(__dirname, '..', 'lib', folder))) {
         expect(picture).toContain(file.replace('.ts', ''));
       }

@@ -9,7 +9,7 @@ import { createServer } from 'node:http';
 import { createRequire } from 'node:module';
 import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { claudeStream, memoryStore, openaiRouter } from 'claude-stream';
+import { claudeStream, memoryStore, openaiRouter, streamProbe } from 'claude-stream';
 import express from 'express';
 import { chooseSetting } from './setting.js';
 import { failed, untilSignal } from './untilSignal.js';
@@ -82,6 +82,7 @@ export async function startServer({ port = 3000, host = '127.0.0.1', log = conso
   for (const [name, folder] of Object.entries(modules)) {
     app.use(`/modules/${name}`, express.static(folder));
   }
+  app.get('/probe', streamProbe());
   app.get('/setting', (_req, res) => {
     res.json({ description: setting.description, prompts: setting.prompts });
   });

@@ -53,3 +53,4 @@ export type {
   SessionStore,
   Store,
 } from './stores/store.js';
+export { streamProbe } from './streamProbe.js';

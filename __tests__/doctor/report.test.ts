@@ -1,0 +1,56 @@
+import { asJson, asTable, type Section, verdictOf } from '../../lib/doctor/report.js';
+
+const ok = { name: 'streams', status: 'ok', what: 'In time.' } as const;
+const warning = { name: 'headers', status: 'warning', what: 'One is gone.' } as const;
+const failed = {
+  name: 'streams',
+  status: 'failed',
+  what: 'Late.\nVery.',
+  remedy: 'a;\nb;',
+} as const;
+
+const at = (url: string | undefined, ...findings: Section['findings']): Section => ({
+  url,
+  findings,
+});
+
+it('is a line for each finding, and below it what to do', () => {
+  expect(asTable([at('http://a/probe', failed, warning)])).toBe(
+    [
+      'http://a/probe',
+      '  ✗ streams  Late.',
+      '             Very.',
+      '             → a;',
+      '             → b;',
+      '  ! headers  One is gone.',
+      '',
+      'Something between here and the application is wrong: streams.',
+      '',
+    ].join('\n'),
+  );
+});
+
+it.each([
+  [[at('a', ok)], 'All is well.'],
+  [[at('a', ok, warning)], 'It works, but see the warnings.'],
+  [[at(undefined, failed)], 'Not ready: streams.'],
+  [
+    [at('a', failed), at('b', failed)],
+    'Something between here and the application is wrong: streams.',
+  ],
+  [
+    [at('a', ok), at('b', failed)],
+    'Up to a all is well: look at the hop between it and b (streams).',
+  ],
+])('has a verdict: %j', (sections, verdict) => {
+  expect(verdictOf(sections)).toBe(verdict);
+});
+
+it('is JSON for programs', () => {
+  expect(JSON.parse(asJson([at('a', failed)]))).toEqual({
+    ok: false,
+    verdict: expect.any(String),
+    sections: [{ url: 'a', findings: [failed] }],
+  });
+  expect(JSON.parse(asJson([at('a', warning)])).ok).toBe(true);
+});

@@ -1,0 +1,205 @@
+import { execFile } from 'node:child_process';
+import { accessSync, constants } from 'node:fs';
+import { delimiter, isAbsolute, join } from 'node:path';
+import { promisify } from 'node:util';
+import { commandFor } from '../claude/command.js';
+import { startProcess } from '../claude/process.js';
+import { ClaudeStreamError, type ErrorCode } from '../errors.js';
+import type { Encoder } from '../formats/format.js';
+import type { Outcome } from '../outcome.js';
+import { createRunId, Run } from '../run.js';
+import { type Finding, isFailed } from './finding.js';
+
+const run = promisify(execFile);
+
+export interface InstallationOptions {
+  /** The executable. Default `'claude'`. */
+  readonly command?: string | undefined;
+  /** Whether a word is asked for, which costs a fraction of a cent. Default `true`. */
+  readonly asks?: boolean | undefined;
+}
+
+/** How long the CLI may take to tell its version or its login, in ms. */
+const TELL_TIMEOUT = 20_000;
+
+const OLDEST_NODE = 20;
+
+/** The versions of the CLI with which everything is tested. */
+const TESTED = ['2.1.197', '2.1.330'];
+
+/** What is needed on this machine, in the order in which one thing needs the other. */
+export async function checkInstallation({
+  command = 'claude',
+  asks = true,
+}: InstallationOptions = {}): Promise<Finding[]> {
+  const findings: Finding[] = [];
+  const steps = [
+    { name: 'Node', check: async () => checkNode() },
+    { name: 'Claude Code', check: async () => checkCommand(command) },
+    { name: 'version', check: () => checkVersion(command) },
+    { name: 'login', check: () => checkLogin(command) },
+    ...(asks ? [{ name: 'answer', check: () => checkAnswer(command) }] : []),
+  ];
+  for (const { name, check } of steps) {
+    // A login that cannot be told may still be one, which the answer shows.
+    const isHopeless = findings.some((one) => isFailed(one) && one.name !== 'login');
+    findings.push(
+      isHopeless
+        ? { name, status: 'skipped', what: 'It needs what failed before.' }
+        : { name, ...(await check()) },
+    );
+  }
+  const answers = findings.some(({ name, status }) => name === 'answer' && status === 'ok');
+  return findings.map((finding) =>
+    answers && finding.name === 'login' && isFailed(finding)
+      ? {
+          name: 'login',
+          status: 'warning',
+          what: 'It says that it is not logged in, but it answers.',
+        }
+      : finding,
+  );
+}
+
+type Found = Omit<Finding, 'name'>;
+
+function checkNode(): Found {
+  const { node } = process.versions;
+  if (Number(node.split('.')[0]) >= OLDEST_NODE) return { status: 'ok', what: node };
+  return {
+    status: 'failed',
+    what: `${node} is too old.`,
+    remedy: `Install Node ${OLDEST_NODE} or later.`,
+  };
+}
+
+function checkCommand(command: string): Found {
+  const path = pathOf(command);
+  if (path !== undefined) return { status: 'ok', what: path };
+  return {
+    status: 'failed',
+    what: isAbsolute(command)
+      ? `${command} is no executable file.`
+      : `There is no "${command}" on the PATH of this process.`,
+    remedy:
+      'npm install -g @anthropic-ai/claude-code\nclaudeStream({ command: "/path/to/claude" })    // if it is somewhere else',
+  };
+}
+
+function pathOf(command: string): string | undefined {
+  const folders = isAbsolute(command) ? [''] : (process.env.PATH ?? '').split(delimiter);
+  return folders
+    .map((folder) => (folder === '' ? command : join(folder, command)))
+    .find((path) => {
+      try {
+        accessSync(path, constants.X_OK);
+        return true;
+      } catch {
+        return false;
+      }
+    });
+}
+
+async function checkVersion(command: string): Promise<Found> {
+  try {
+    const { stdout } = await run(command, ['--version'], { timeout: TELL_TIMEOUT });
+    const [version] = /\d+\.\d+\.\d+/.exec(stdout) ?? [];
+    if (version === undefined) {
+      return { status: 'failed', what: `It answers "${stdout.trim()}". Is it Claude Code?` };
+    }
+    if (isOlder(version, String(TESTED[0]))) {
+      return {
+        status: 'warning',
+        what: `${version} is older than what is tested (${TESTED.join(', ')}).`,
+        remedy: 'npm install -g @anthropic-ai/claude-code',
+      };
+    }
+    return { status: 'ok', what: version };
+  } catch (error) {
+    return { status: 'failed', what: `It cannot tell its version: ${messageOf(error)}` };
+  }
+}
+
+function isOlder(version: string, other: string): boolean {
+  return version.localeCompare(other, 'en', { numeric: true }) < 0;
+}
+
+async function checkLogin(command: string): Promise<Found> {
+  try {
+    // What it says is nobody's business: its exit code is enough.
+    await run(command, ['auth', 'status'], { timeout: TELL_TIMEOUT });
+    return { status: 'ok', what: 'It is logged in.' };
+  } catch {
+    return {
+      status: 'failed',
+      what: 'It is not logged in, as the user that runs this.',
+      remedy:
+        'Run `claude` once as the user that runs the server and log in, or give the server ANTHROPIC_API_KEY.',
+    };
+  }
+}
+
+/** Has one word said, and tells how long the first line and the first token took. */
+async function checkAnswer(command: string): Promise<Found> {
+  const id = createRunId();
+  const trial = new Run(
+    id,
+    {
+      deadlines: {
+        queue: false,
+        firstMessage: 60_000,
+        idle: 120_000,
+        total: 180_000,
+        background: false,
+        permission: false,
+      },
+      exitGrace: 2_000,
+      maxLineLength: 2 ** 26,
+      maxLogBytes: 2 ** 20,
+    },
+    () => silent,
+  );
+  const options = { command, tools: [], args: ['--no-session-persistence'] };
+  try {
+    const turn = { content: 'Reply with the word ok and nothing else.' };
+    await trial.start(() => startProcess(commandFor(options, turn, id, process.env)));
+  } catch (error) {
+    return { status: 'failed', what: messageOf(error) };
+  }
+  const outcome = await trial.outcome;
+  await trial.closed;
+  return answerFound(outcome);
+}
+
+function answerFound(outcome: Outcome): Found {
+  const { timeToFirstMessageMs: line, timeToFirstTokenMs: token, stderrTail } = outcome;
+  if (outcome.status === 'success') {
+    return { status: 'ok', what: `First line after ${line} ms, first token after ${token} ms.` };
+  }
+  const stderr = stderrTail.trim();
+  return {
+    status: 'failed',
+    what: `${outcome.message} (${outcome.code})${stderr === '' ? '' : `\n${stderr}`}`,
+    remedy: remedies[outcome.code],
+  };
+}
+
+const remedies: Partial<Record<ErrorCode, string>> = {
+  not_logged_in:
+    'Run `claude` once as the user that runs the server and log in, or give it ANTHROPIC_API_KEY.',
+  billing: 'Look at the billing page of the account.',
+  rate_limited:
+    'Wait, or use an account with a higher limit; `concurrency` keeps a server below it.',
+  overloaded: 'Wait and try again; `fallbackModel` names another model for such times.',
+  first_message_timeout:
+    'Run `claude -p ok` by hand. It may wait for an MCP server, or for a network that a proxy variable (HTTPS_PROXY) does not reach.',
+  crashed: 'Run `claude -p ok` by hand, in the same directory and as the same user.',
+};
+
+const silent: Encoder = { waiting: () => {}, message: () => {}, end: () => {} };
+
+function messageOf(error: unknown): string {
+  return error instanceof ClaudeStreamError || error instanceof Error
+    ? error.message
+    : String(error);
+}

@@ -1,0 +1,121 @@
+import { once } from 'node:events';
+import { type IncomingMessage, request as requestHttp } from 'node:http';
+import { request as requestHttps } from 'node:https';
+import type { Readable } from 'node:stream';
+import { constants, createBrotliDecompress, createGunzip, createInflate } from 'node:zlib';
+import { createParser } from 'eventsource-parser';
+import type { ProbeEvent } from '../streamProbe.js';
+
+/** What was seen of one stream. Times are ms since the request was sent. */
+export interface Measurement {
+  readonly url: string;
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly headersAt: number;
+  readonly events: readonly SeenEvent[];
+  /** How the connection ended: in order, cut off, or not within the time. */
+  readonly ending: 'complete' | 'cut' | 'timeout';
+  readonly endedAt: number;
+}
+
+export interface SeenEvent extends ProbeEvent {
+  readonly arrivedAt: number;
+  readonly bytes: number;
+}
+
+export interface ProbeOptions {
+  /** For the query of the probe. */
+  readonly query?: Readonly<Record<string, number>>;
+  /** How long the whole may take, in ms. Default 30 000. */
+  readonly timeout?: number;
+  readonly headers?: Readonly<Record<string, string>> | undefined;
+}
+
+/** So would a browser ask; a hop that compresses only does so when it may. */
+const ENCODINGS = 'gzip, deflate, br';
+
+/**
+ * Reads the stream of a probe once.
+ *
+ * @throws whatever makes the connection fail before there is an answer
+ */
+export async function probePath(
+  url: string,
+  { query = {}, timeout = 30_000, headers = {} }: ProbeOptions = {},
+): Promise<Measurement> {
+  const target = new URL(url);
+  for (const [name, value] of Object.entries(query)) target.searchParams.set(name, String(value));
+  const request = target.protocol === 'https:' ? requestHttps : requestHttp;
+  const began = performance.now();
+  const now = () => performance.now() - began;
+  const sent = request(target, {
+    agent: false,
+    headers: { accept: 'text/event-stream', 'accept-encoding': ENCODINGS, ...headers },
+  });
+  // Told by the response, or by the wait for one.
+  sent.on('error', () => {});
+  sent.end();
+  let isLate = false;
+  const timer = setTimeout(() => {
+    isLate = true;
+    sent.destroy(new Error(`There was no answer within ${timeout} ms.`));
+  }, timeout);
+  try {
+    const [response] = (await once(sent, 'response')) as [IncomingMessage];
+    const headersAt = now();
+    const events: SeenEvent[] = [];
+    const parser = createParser({
+      onEvent: ({ event, data }) => {
+        if (event !== 'probe') return;
+        events.push({ ...withoutPadding(data), arrivedAt: now(), bytes: data.length });
+      },
+    });
+    const isWhole = await readAll(decoded(response), (text) => parser.feed(text));
+    return {
+      url,
+      status: response.statusCode ?? 0,
+      headers: Object.fromEntries(
+        Object.entries(response.headers).map(([name, value]) => [name, String(value)]),
+      ),
+      headersAt,
+      events,
+      ending: isLate ? 'timeout' : isWhole && response.complete ? 'complete' : 'cut',
+      endedAt: now(),
+    };
+  } finally {
+    clearTimeout(timer);
+    sent.destroy();
+  }
+}
+
+function withoutPadding(data: string): ProbeEvent {
+  const { padding: _padding, ...event } = JSON.parse(data);
+  return event;
+}
+
+/** @returns whether it came to its end */
+async function readAll(stream: Readable, onText: (text: string) => void): Promise<boolean> {
+  stream.setEncoding('utf8');
+  stream.on('data', onText);
+  return new Promise((resolve) => {
+    stream.once('end', () => resolve(true));
+    stream.once('error', () => resolve(false));
+    stream.once('close', () => resolve(false));
+  });
+}
+
+/** Without waiting for whole blocks: what has come is to be seen now. */
+function decoded(response: IncomingMessage): Readable {
+  const flush = { flush: constants.Z_SYNC_FLUSH };
+  const decoders = {
+    gzip: () => createGunzip(flush),
+    deflate: () => createInflate(flush),
+    br: () => createBrotliDecompress({ flush: constants.BROTLI_OPERATION_FLUSH }),
+  };
+  const encoding = response.headers['content-encoding'] as keyof typeof decoders | undefined;
+  const decoder = encoding && decoders[encoding]?.();
+  if (!decoder) return response;
+  response.once('error', (error) => decoder.destroy(error));
+  response.once('aborted', () => decoder.destroy());
+  return response.pipe(decoder);
+}

@@ -1,0 +1,158 @@
+import { randomBytes } from 'node:crypto';
+import { Readable } from 'node:stream';
+import type { Request, RequestHandler, Response } from 'express';
+import { sendEventStream } from './sse/eventStream.js';
+import { encodeFrame } from './sse/frames.js';
+
+/** Most probes at once: each is a connection that somebody may hold for minutes. */
+const MOST_AT_ONCE = 20;
+
+/** How long a client may read nothing, in ms. */
+const STALL_TIMEOUT = 60_000;
+
+const settings = {
+  /** How many events. */
+  events: { default: 24, most: 200 },
+  /** ms between two. */
+  interval: { default: 100, most: 5_000 },
+  /** Bytes that each is padded with, which cannot be compressed. By default an event is as long as a delta of the CLI. */
+  padding: { default: 160, most: 65_536 },
+  /** ms before the last event in which nothing is sent, no comment either. */
+  silence: { default: 0, most: 15 * 60_000 },
+} as const;
+
+type ProbeSettings = Record<keyof typeof settings, number>;
+
+/** The data of an event of a probe. */
+export interface ProbeEvent {
+  /** From 1. */
+  readonly number: number;
+  readonly of: number;
+  /** When it was written: ms since the request reached the application. */
+  readonly at: number;
+  /** What the application got of the request, in the first event: what the hops before it have added. */
+  readonly received?: Readonly<Record<string, string>>;
+  /** The headers of the response as the application sent them, in the first event. */
+  readonly sent?: Readonly<Record<string, string>>;
+}
+
+/** Headers of a request that tell of the hops it came through; no addresses, since a probe may be open to all. */
+const TELLING = ['via', 'x-forwarded-proto', 'accept-encoding', 'cdn-loop'];
+
+/**
+ * Middleware that sends numbered events with the time at which each was written, as `claudeStream` would, but without any
+ * CLI: `app.get('/probe', streamProbe())`. `npx claude-stream doctor <url>` reads them and tells what the hops in between
+ * do to a stream.
+ *
+ * It costs a timer and a connection for each client, 20 of them at most; it tells nothing of the server.
+ */
+export function streamProbe(): RequestHandler {
+  let atOnce = 0;
+  return (request, response) => {
+    if (request.method !== 'GET') {
+      response.setHeader('Allow', 'GET');
+      response.status(405).end();
+      return;
+    }
+    const probe = readSettings(request);
+    if (probe === undefined) {
+      response.status(400).json({ error: { code: 'invalid_request', message: WRONG_SETTINGS } });
+      return;
+    }
+    if (atOnce >= MOST_AT_ONCE) {
+      response.setHeader('Retry-After', '5');
+      response.status(429).json({ error: { code: 'queue_full', message: 'Too many probes.' } });
+      return;
+    }
+    atOnce += 1;
+    response.once('close', () => {
+      atOnce -= 1;
+    });
+    const options = { keepAlive: false, stallTimeout: STALL_TIMEOUT } as const;
+    sendEventStream(response, new ProbeFrames(probe, request, response), options, () => {});
+  };
+}
+
+const WRONG_SETTINGS = `The query may have ${Object.entries(settings)
+  .map(([name, { most }]) => `"${name}" (0 to ${most})`)
+  .join(', ')}.`;
+
+function readSettings({ query }: Request): ProbeSettings | undefined {
+  const read = Object.entries(settings).map(([name, { default: fallback, most }]) => {
+    const { [name]: text = String(fallback) } = query;
+    const value = typeof text === 'string' && /^\d{1,9}$/.test(text) ? Number(text) : Number.NaN;
+    return [name, value <= most ? value : undefined] as const;
+  });
+  if (read.some(([, value]) => value === undefined)) return undefined;
+  return Object.fromEntries(read) as ProbeSettings;
+}
+
+/** The events, each at its time. */
+class ProbeFrames extends Readable {
+  readonly #settings: ProbeSettings;
+  readonly #request: Request;
+  readonly #response: Response;
+  readonly #began = performance.now();
+  #number = 0;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(probe: ProbeSettings, request: Request, response: Response) {
+    super();
+    this.#settings = probe;
+    this.#request = request;
+    this.#response = response;
+  }
+
+  override _construct(callback: () => void): void {
+    callback();
+    this.#next();
+  }
+
+  /** What is pushed is pushed by the clock; at most all events are held, which is little. */
+  override _read(): void {}
+
+  override _destroy(error: Error | null, callback: (error: Error | null) => void): void {
+    clearTimeout(this.#timer);
+    callback(error);
+  }
+
+  #next(): void {
+    const { events, interval, silence } = this.#settings;
+    if (this.#number >= events) {
+      this.push(null);
+      return;
+    }
+    const isLast = this.#number === events - 1;
+    this.#timer = setTimeout(() => this.#send(), isLast && silence > 0 ? silence : interval);
+  }
+
+  #send(): void {
+    this.#number += 1;
+    const { events, padding } = this.#settings;
+    const event: ProbeEvent = {
+      number: this.#number,
+      of: events,
+      at: Math.round((performance.now() - this.#began) * 10) / 10,
+      ...(this.#number === 1 && { received: this.#received(), sent: this.#sent() }),
+    };
+    // Random, or a hop that compresses would hold it for longer than it would a real stream.
+    const filler = randomBytes(Math.ceil((padding * 3) / 4)).toString('base64');
+    const data = JSON.stringify({ ...event, padding: filler });
+    this.push(Buffer.from(encodeFrame(undefined, data, 'probe')));
+    this.#next();
+  }
+
+  #received(): Record<string, string> {
+    const { headers } = this.#request;
+    const found = TELLING.flatMap((name) => {
+      const value = headers[name];
+      return value === undefined ? [] : [[name, String(value)] as const];
+    });
+    return Object.fromEntries(found);
+  }
+
+  #sent(): Record<string, string> {
+    const headers = Object.entries(this.#response.getHeaders());
+    return Object.fromEntries(headers.map(([name, value]) => [name, String(value)]));
+  }
+}
