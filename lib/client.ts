@@ -8,6 +8,7 @@ export type {
   OpenAIEvent,
   ShownOutcome,
   UiMessageEvent,
+  UiMessageMetadata,
 } from './client/events.js';
 export {
   type Activity,

@@ -27,9 +27,13 @@ const peers = {
     '@langchain/core@1.4.0',
     'zod@4.6.7',
   ],
+  'package-tools': ['publint@0.3.25', 'knip@6.44.2', '@arethetypeswrong/cli@0.18.5'],
   'ai-5': ['ai@5.0.277', 'zod@4.6.7'],
   'ai-6': ['ai@6.0.326', 'zod@4.6.7'],
 };
+
+/** Whose types alone are wanted, without the CLI that it brings along. */
+const withoutOptional = { 'agent-sdk': ['@anthropic-ai/claude-agent-sdk@0.3.331', 'zod@4.6.7'] };
 
 /** Those in which client scripts run. */
 const clientFolders = ['clients', 'ai-5', 'ai-6'];
@@ -43,6 +47,9 @@ export default async function installPeers({ rootDir }) {
   for (const [folder, packages] of Object.entries(peers)) {
     await install(join(cache, folder), packages);
   }
+  for (const [folder, packages] of Object.entries(withoutOptional)) {
+    await install(join(cache, folder), packages, ['--omit=optional']);
+  }
   // A script imports the packages of the folder in which it lies.
   for (const folder of clientFolders) {
     await cp(join(rootDir, '__tests__/e2e/clients'), join(cache, folder), { recursive: true });
@@ -50,16 +57,16 @@ export default async function installPeers({ rootDir }) {
 }
 
 /**
- * @param {string} prefix @param {string[]} packages
+ * @param {string} prefix @param {string[]} packages @param {string[]} [more] flags
  */
-async function install(prefix, packages) {
+async function install(prefix, packages, more = []) {
   const note = join(prefix, 'installed.json');
   const wanted = JSON.stringify(packages);
   // Written last: an install that was cut off is done again.
   if ((await readFile(note, 'utf8').catch(() => '')) === wanted) return;
   await rm(prefix, { recursive: true, force: true });
   await mkdir(prefix, { recursive: true });
-  const flags = ['--no-save', '--no-audit', '--no-fund', '--loglevel=error'];
+  const flags = ['--no-save', '--no-audit', '--no-fund', '--loglevel=error', ...more];
   await run('npm', ['install', '--prefix', prefix, ...flags, ...packages], { cwd: prefix });
   await writeFile(note, wanted);
 }

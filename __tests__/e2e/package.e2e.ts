@@ -1,18 +1,22 @@
 import { execFile } from 'node:child_process';
-import { cp, mkdir, mkdtemp, readdir, rm, symlink, writeFile } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, readdir, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { nodes } from './clientHost';
+import { record } from './figures';
 
 const run = promisify(execFile);
 const root = join(__dirname, '../..');
+const cache = join(root, 'node_modules/.cache/claude-stream');
 let project: string;
+let tarball: string;
 
 /** A project that has the packed tarball as its dependency, beside the packages of this one. */
 beforeAll(async () => {
   project = await mkdtemp(join(tmpdir(), 'claude-stream-package-'));
   await run('npm', ['pack', '--ignore-scripts', '--pack-destination', project], { cwd: root });
-  const tarball = (await readdir(project)).find((name) => name.endsWith('.tgz')) ?? '';
+  tarball = (await readdir(project)).find((name) => name.endsWith('.tgz')) ?? '';
   await run('tar', ['xzf', tarball], { cwd: project });
   const modules = join(project, 'node_modules');
   await mkdir(modules);
@@ -23,6 +27,139 @@ beforeAll(async () => {
 });
 
 afterAll(() => rm(project, { recursive: true, force: true }));
+
+/** Packed; as the README says. Grown by accident it would be noticed by nobody. */
+const LARGEST_TARBALL = 250_000;
+
+test('the package is as small as the README says, and holds nothing but what it needs', async () => {
+  const { size } = await stat(join(project, tarball));
+  record('KB of the tarball', size / 1_000);
+  expect(size).toBeLessThan(LARGEST_TARBALL);
+  const { stdout } = await run('tar', ['tzf', tarball], { cwd: project });
+  const files = stdout
+    .trim()
+    .split('\n')
+    .map((name) => name.replace('package/', ''));
+  expect(files.filter((name) => !name.startsWith('dist/')).sort()).toEqual([
+    'CHANGELOG.md',
+    'LICENSE',
+    'README.md',
+    'package.json',
+  ]);
+});
+
+test('publint has nothing to say', async () => {
+  const { stdout } = await run(join(cache, 'package-tools/node_modules/.bin/publint'), [tarball], {
+    cwd: project,
+  });
+  expect(stdout).toContain('All good!');
+});
+
+test('are-the-types-wrong has nothing to say', async () => {
+  // Without `node10`, by which no version of Node that is supported resolves anything.
+  const flags = ['--profile', 'node16', '--no-emoji', tarball];
+  const attw = join(cache, 'package-tools/node_modules/.bin/attw');
+  // Its exit code says whether there are problems.
+  await run(attw, flags, { cwd: project });
+});
+
+test('no export and no dependency is unused', async () => {
+  const knip = join(cache, 'package-tools/node_modules/.bin/knip');
+  const found = run(knip, ['--no-config-hints'], { cwd: root });
+  expect(await found.catch(({ stdout }) => ({ stdout }))).toMatchObject({ stdout: '' });
+});
+
+/** A server of a few lines that answers itself, in both kinds of modules. */
+const server = (isModule: boolean) => `${
+  isModule
+    ? "import { claudeStream } from 'claude-stream';\nimport express from 'express';"
+    : "const { claudeStream } = require('claude-stream');\nconst express = require('express');"
+}
+const chat = claudeStream({ command: process.argv[2], env: { TICKS: '3', INTERVAL: '5' } });
+const app = express();
+app.use(express.json());
+app.post('/chat', chat);
+const server = app.listen(0, '127.0.0.1', async () => {
+  const response = await fetch(\`http://127.0.0.1:\${server.address().port}/chat\`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: '{"prompt":"hi"}',
+  });
+  const text = await response.text();
+  console.log(text.includes('event: outcome') && text.includes('"status":"success"'));
+  await chat.close();
+  server.close();
+});`;
+
+describe.each(['20', '22', '24'] as const)('on Node %s', (node) => {
+  test.each(
+    ['express', 'express4'].flatMap((version) => ['mjs', 'cjs'].map((kind) => [version, kind])),
+  )('with %s, in a .%s file, an answer is streamed', async (version, kind) => {
+    const folder = join(project, `${node}-${version}-${kind}`);
+    const modules = join(folder, 'node_modules');
+    await mkdir(modules, { recursive: true });
+    // Real folders, or it would find the packages beside where it really lies.
+    await cp(join(project, 'package'), join(modules, 'claude-stream'), { recursive: true });
+    await symlink(join(root, 'node_modules', version), join(modules, 'express'));
+    for (const name of ['debug', 'ms', 'lru-cache', 'split2', 'eventsource-parser']) {
+      await symlink(join(root, 'node_modules', name), join(modules, name));
+    }
+    await writeFile(join(folder, `app.${kind}`), server(kind === 'mjs'));
+    const cli = join(root, '__tests__/fixtures/ticks.js');
+    const { stdout } = await run(nodes[node], [`app.${kind}`, cli], {
+      cwd: folder,
+      timeout: 20_000,
+    });
+    expect(stdout).toBe('true\n');
+  });
+});
+
+test('its types take what the SDKs of others say', async () => {
+  await writeFile(join(project, 'package.json'), JSON.stringify({ type: 'module' }));
+  const agentSdk = join(cache, 'agent-sdk/node_modules/@anthropic-ai/claude-agent-sdk/sdk.d.ts');
+  const ai = join(cache, 'clients/node_modules/ai/dist/index.d.ts');
+  await writeFile(
+    join(project, 'drift.ts'),
+    `import type { RawMessageStreamEvent } from '@anthropic-ai/sdk/resources/messages';
+     import type { ChatCompletionChunk } from 'openai/resources';
+     import type {
+       SDKAssistantMessage, SDKPartialAssistantMessage, SDKResultMessage, SDKSystemMessage, SDKUserMessage,
+     } from '${agentSdk.replace('.d.ts', '')}';
+     import type { UIMessageChunk } from '${ai.replace('.d.ts', '')}';
+     import type {
+       AssistantMessage, ResultMessage, StreamEventMessage, SystemMessage, UserMessage,
+     } from 'claude-stream';
+     import type { AnthropicEvent, OpenAIEvent, UiMessageEvent } from 'claude-stream/client';
+     /** An interface has no index signature, which is all that ours have more. */
+     type Plain<T> = T extends string ? T : T extends readonly (infer U)[] ? readonly Plain<U>[] : T extends object ? { [K in keyof T]: Plain<T[K]> } : T;
+     declare const chunk: ChatCompletionChunk;
+     declare const event: RawMessageStreamEvent;
+     declare const part: UIMessageChunk;
+     declare const assistant: Plain<SDKAssistantMessage>;
+     declare const partial: Plain<SDKPartialAssistantMessage>;
+     declare const result: Plain<SDKResultMessage>;
+     declare const system: Plain<SDKSystemMessage>;
+     declare const user: Plain<SDKUserMessage>;
+     export const chunks: OpenAIEvent['chunk'] = chunk;
+     export const events: AnthropicEvent['event'] = event;
+     export const parts: UiMessageEvent['chunk'] = part;
+     export const messages: [AssistantMessage, StreamEventMessage, ResultMessage, SystemMessage, UserMessage] =
+       [assistant, partial, result, system, user];`,
+  );
+  const flags = [
+    '--noEmit',
+    '--strict',
+    '--skipLibCheck',
+    '--types',
+    'node',
+    '--lib',
+    'es2023,dom',
+  ];
+  const modern = ['--module', 'esnext', '--moduleResolution', 'bundler', '--target', 'es2022'];
+  const tsc = join(root, 'node_modules/typescript/bin/tsc');
+  const compiled = run(process.execPath, [tsc, ...flags, ...modern, 'drift.ts'], { cwd: project });
+  expect(await compiled.catch(({ stdout }) => ({ stdout }))).toMatchObject({ stdout: '' });
+});
 
 test('the package is loaded by require', async () => {
   const code = "console.log(typeof require('claude-stream').claudeStream())";

@@ -58,7 +58,7 @@ export interface OpenAIEvent extends Numbered {
     readonly id?: string;
     readonly model?: string;
     readonly choices?: readonly {
-      readonly delta: { readonly content?: string; readonly reasoning_content?: string };
+      readonly delta: { readonly content?: string | null; readonly reasoning_content?: string };
       readonly finish_reason: string | null;
     }[];
     readonly event?: {
@@ -88,10 +88,10 @@ export interface AnthropicEvent extends Numbered {
       readonly stop_reason?: string | null;
     };
     readonly usage?: {
-      readonly input_tokens: number;
+      readonly input_tokens: number | null;
       readonly output_tokens: number;
-      readonly cache_read_input_tokens?: number;
-      readonly cache_creation_input_tokens?: number;
+      readonly cache_read_input_tokens?: number | null;
+      readonly cache_creation_input_tokens?: number | null;
     };
     readonly status?: { readonly description: string; readonly done: boolean };
     readonly error?: { readonly type: string; readonly message: string; readonly code?: string };
@@ -110,14 +110,19 @@ export interface UiMessageEvent extends Numbered {
     readonly inputTextDelta?: string;
     readonly output?: unknown;
     readonly errorText?: string;
-    readonly data?: { readonly description: string; readonly done: boolean };
-    readonly messageMetadata?: {
-      readonly runId?: string;
-      readonly sessionId?: string;
-      readonly model?: string;
-      readonly usage?: MessageUsage;
-      readonly costUsd?: number;
-      readonly durationMs?: number;
-    };
+    /** Of `data-status` an `Activity`; of other parts it is the application's own. */
+    readonly data?: unknown;
+    /** A `UiMessageMetadata` here; the AI SDK leaves it open. */
+    readonly messageMetadata?: unknown;
   };
+}
+
+/** What the message of a run tells beside its parts. */
+export interface UiMessageMetadata {
+  readonly runId?: string;
+  readonly sessionId?: string;
+  readonly model?: string;
+  readonly usage?: MessageUsage;
+  readonly costUsd?: number;
+  readonly durationMs?: number;
 }

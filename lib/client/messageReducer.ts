@@ -7,8 +7,9 @@ import type {
   EventsByFormat,
   OpenAIEvent,
   UiMessageEvent,
+  UiMessageMetadata,
 } from './events.js';
-import { type Message, MessageBuilder } from './message.js';
+import { type Activity, type Message, MessageBuilder } from './message.js';
 
 type Reduce<Event> = (event: Event) => Message;
 
@@ -117,7 +118,7 @@ function anthropicReducer(): Reduce<AnthropicEvent> {
         if (event.usage) {
           builder.set({
             usage: {
-              inputTokens: event.usage.input_tokens,
+              inputTokens: event.usage.input_tokens ?? 0,
               outputTokens: event.usage.output_tokens,
               cacheReadTokens: event.usage.cache_read_input_tokens ?? 0,
               cacheCreationTokens: event.usage.cache_creation_input_tokens ?? 0,
@@ -140,7 +141,8 @@ function uiMessageReducer(): Reduce<UiMessageEvent> {
   const builder = new MessageBuilder();
   return ({ id: eventId, chunk }) => {
     learnRun(builder, eventId);
-    const { type, toolCallId = '', toolName = '', messageMetadata: metadata } = chunk;
+    const { type, toolCallId = '', toolName = '' } = chunk;
+    const metadata = (chunk.messageMetadata ?? undefined) as UiMessageMetadata | undefined;
     if (metadata?.model !== undefined) builder.set({ model: metadata.model });
     if (metadata?.usage !== undefined) builder.set({ usage: metadata.usage });
     switch (type) {
@@ -171,7 +173,7 @@ function uiMessageReducer(): Reduce<UiMessageEvent> {
         builder.toolEnded(toolCallId, chunk.errorText, 'failed');
         break;
       case 'data-status':
-        if (chunk.data) builder.activity(chunk.data.description, chunk.data.done);
+        if (isActivity(chunk.data)) builder.activity(chunk.data.description, chunk.data.done);
         break;
       case 'finish':
         builder.end({ status: 'success', ...metadata });
@@ -194,6 +196,11 @@ function toolState(ended: { readonly failed: boolean } | undefined) {
 
 function failureOf(message: string | undefined, code: string | undefined) {
   return { status: 'error', ...(message && { message }), ...(code && { code }) } as const;
+}
+
+function isActivity(data: unknown): data is Activity {
+  const { description, done } = (data ?? {}) as Partial<Activity>;
+  return typeof description === 'string' && typeof done === 'boolean';
 }
 
 /** Every event id begins with the run's. */

@@ -1,0 +1,45 @@
+// @ts-check
+/**
+ * A server with a limit: two runs at once, five requests that wait, and users who take turns, however many requests each
+ * of them has. Ask it several times at once and see the positions count down:
+ *
+ *     for user in ada ada ada bob; do curl -sN 127.0.0.1:3000/chat -H "x-user: $user" -H 'content-type: application/json' \
+ *       -d '{"prompt":"tick 10 300"}' | grep -A2 -E 'event: (queue|outcome)' & done; wait
+ */
+import { createRequire } from 'node:module';
+import { fileURLToPath } from 'node:url';
+import { claudeStream } from 'claude-stream';
+import express from 'express';
+import { listen } from './listen.js';
+import { chooseSetting } from './setting.js';
+import { failed, untilSignal } from './untilSignal.js';
+
+/** @param {import('./listen.js').Address} [address] */
+export async function startQueue(address) {
+  const setting = await chooseSetting();
+  const chat = claudeStream({
+    ...setting.options,
+    concurrency: 2,
+    maxQueue: 5,
+    // An application that knows its users takes it from their session, and never from a header that anybody may send.
+    key: (req) => req.get('x-user') ?? 'nobody',
+  });
+  const app = express();
+  app.post('/chat', express.json(), chat);
+  return listen(
+    app,
+    async () => {
+      await chat.close();
+      await setting.close();
+    },
+    address,
+  );
+}
+
+const require = createRequire(import.meta.url);
+if (process.argv[1] && require.resolve(process.argv[1]) === fileURLToPath(import.meta.url)) {
+  startQueue({ port: Number(process.env.PORT ?? 3000) }).then((server) => {
+    console.log(`POST ${server.url}/chat, several times at once`);
+    untilSignal(server);
+  }, failed);
+}

@@ -1,0 +1,71 @@
+// @ts-check
+/**
+ * Two instances of one application that share a Redis: a run that was begun on the first is followed, and stopped, on the
+ * second. Needs a Redis, at REDIS_URL or redis://127.0.0.1:6379.
+ *
+ *     curl -sN 127.0.0.1:3000/chat -D- -H 'content-type: application/json' -d '{"prompt":"tick 30 500"}'
+ *     curl -sN 127.0.0.1:3001/chat/<Claude-Run-Id>
+ */
+import { createRequire } from 'node:module';
+import { fileURLToPath } from 'node:url';
+import { claudeStream } from 'claude-stream';
+import { redisStore } from 'claude-stream/redis';
+import express from 'express';
+import { createClient } from 'redis';
+import { listen } from './listen.js';
+import { chooseSetting } from './setting.js';
+import { failed, untilSignal } from './untilSignal.js';
+
+/**
+ * @param {string} redisUrl
+ * @param {import('claude-stream').ClaudeStreamOptions} options
+ * @param {import('./listen.js').Address} [address]
+ */
+async function startInstance(redisUrl, options, address) {
+  // It reconnects by itself; what goes wrong meanwhile is the store's to cope with.
+  const client = await createClient({ url: redisUrl }).on('error', console.error).connect();
+  const blocking = await client.duplicate().on('error', console.error).connect();
+  const store = redisStore({
+    sendCommand: (...command) => client.sendCommand(command),
+    sendBlockingCommand: (...command) => blocking.sendCommand(command),
+  });
+  const chat = claudeStream({ ...options, store });
+  const app = express();
+  app.post('/chat', express.json(), chat);
+  app.get('/chat/:run', chat.replay);
+  app.delete('/chat/:run', chat.cancel);
+  const end = async () => {
+    await chat.close();
+    for (const one of [client, blocking]) one.destroy();
+  };
+  return listen(app, end, address);
+}
+
+/**
+ * @param {{ redisUrl: string, ports?: readonly number[] }} options
+ * @returns {Promise<{ urls: string[], close(): Promise<void> }>}
+ */
+export async function startInstances({ redisUrl, ports = [3000, 3001] }) {
+  const setting = await chooseSetting();
+  const instances = await Promise.all(
+    ports.map((port) => startInstance(redisUrl, setting.options, { port })),
+  );
+  return {
+    urls: instances.map(({ url }) => url),
+    async close() {
+      await Promise.all(instances.map((instance) => instance.close()));
+      await setting.close();
+    },
+  };
+}
+
+const require = createRequire(import.meta.url);
+if (process.argv[1] && require.resolve(process.argv[1]) === fileURLToPath(import.meta.url)) {
+  const { REDIS_URL: redisUrl = 'redis://127.0.0.1:6379' } = process.env;
+  startInstances({ redisUrl }).then((instances) => {
+    console.log(
+      `POST ${instances.urls[0]}/chat, and GET ${instances.urls[1]}/chat/<Claude-Run-Id>`,
+    );
+    untilSignal(instances);
+  }, failed);
+}
