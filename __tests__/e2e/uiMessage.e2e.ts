@@ -34,7 +34,6 @@ const greeting = 'Grüße aus dem Skript 👋 – schöne Umlaute und ein Emoji.
 const versions: { version: string; folder: string; node: NodeVersion }[] = [
   { version: '5', folder: folders.ai5, node: '20' },
   { version: '6', folder: folders.ai6, node: '22' },
-  { version: '7', folder: folders.newest, node: '22' },
   { version: '7', folder: folders.newest, node: '24' },
 ];
 

@@ -1,7 +1,7 @@
 import { type ProbeOptions, probePath } from './probePath.js';
 
 /** How much longer than its silence a stream may take, in ms. */
-const MARGIN = 10_000;
+const MARGIN = 5_000;
 
 /** How exactly a limit is told that shows only by what does not come, in ms. */
 const EXACT = 1_000;

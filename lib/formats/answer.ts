@@ -76,6 +76,8 @@ export class Answer {
   readonly #open = new Map<string, (result?: ToolResult) => void>();
   /** The ids of the tool calls whose input is being written, by the index of their block. */
   readonly #inputs = new Map<number | undefined, string>();
+  /** Every tool call of the conversation so far, by id: none begins twice. */
+  readonly #known = new Set<string>();
 
   constructor(sink: AnswerSink) {
     this.#sink = sink;
@@ -184,6 +186,8 @@ export class Answer {
   #toolStarted({ index, content_block: block }: StreamEvent): void {
     if (block?.type !== 'tool_use' || typeof block.id !== 'string') return;
     if (typeof block.name !== 'string' || block.name === STRUCTURED_OUTPUT) return;
+    if (this.#known.has(block.id)) return;
+    this.#known.add(block.id);
     this.#inputs.set(index, block.id);
     this.#sink.toolStarted?.(block.id, block.name);
   }
@@ -204,6 +208,7 @@ export class Answer {
       return;
     }
     this.#apart = true;
+    this.#known.add(block.id);
     const call = { id: block.id, label, input: block.input };
     this.#sink.toolBegun(call);
     this.#open.set(block.id, (result) => this.#sink.toolEnded(call, result));

@@ -14,6 +14,8 @@ export function firstPiece(text: string): string {
 
 /** A text in pieces of which each fits into one event; none for an empty text. */
 export function piecesOf(text: string): string[] {
+  // Nearly every text is one.
+  if (text.length <= LONGEST_TEXT) return text === '' ? [] : [text];
   const pieces: string[] = [];
   for (let rest = text; rest !== ''; rest = rest.slice(pieces.at(-1)?.length)) {
     pieces.push(firstPiece(rest));
