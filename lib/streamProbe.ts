@@ -73,9 +73,12 @@ export function streamProbe(): RequestHandler {
   };
 }
 
+/** Bytes of padding in all: it is what a client that does not read can have held for it. */
+const MOST_PADDING = 2 ** 20;
+
 const WRONG_SETTINGS = `The query may have ${Object.entries(settings)
   .map(([name, { most }]) => `"${name}" (0 to ${most})`)
-  .join(', ')}.`;
+  .join(', ')}, and 1 MiB of padding in all.`;
 
 function readSettings({ query }: Request): ProbeSettings | undefined {
   const read = Object.entries(settings).map(([name, { default: fallback, most }]) => {
@@ -84,7 +87,8 @@ function readSettings({ query }: Request): ProbeSettings | undefined {
     return [name, value <= most ? value : undefined] as const;
   });
   if (read.some(([, value]) => value === undefined)) return undefined;
-  return Object.fromEntries(read) as ProbeSettings;
+  const probe = Object.fromEntries(read) as ProbeSettings;
+  return probe.events * probe.padding > MOST_PADDING ? undefined : probe;
 }
 
 /** The events, each at its time. */

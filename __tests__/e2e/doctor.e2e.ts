@@ -189,9 +189,16 @@ describe('the way to a probe', () => {
     ['http://127.0.0.1:1/probe', /cannot be reached: .*ECONNREFUSED/],
     ['/nothing', /answers 404/],
     ['/page', /not with a probe: its content type is text\/html/],
+    ['/other', /not with a probe: its content type is text\/event-stream/],
   ])('that leads nowhere is told so: %s', async (path, what) => {
-    const page: RequestHandler = (request, response, next) =>
-      request.path === '/page' ? void response.type('html').send('<p>Hello') : next();
+    const page: RequestHandler = (request, response, next) => {
+      if (request.path === '/page') response.type('html').send('<p>Hello');
+      else if (request.path === '/other') {
+        response
+          .type('text/event-stream')
+          .end('event: probe\ndata: {"n\n\nevent: probe\ndata: 1\n\n');
+      } else next();
+    };
     const port = await startProbe(page);
     const url = path.startsWith('http') ? path : `http://127.0.0.1:${port}${path}`;
     const { code, finding } = await examine([url]);

@@ -50,7 +50,13 @@ function element(id) {
 }
 
 function keep() {
-  sessionStorage.setItem(KEPT, JSON.stringify(exchanges));
+  try {
+    sessionStorage.setItem(KEPT, JSON.stringify(exchanges));
+  } catch {
+    // A browser keeps 5 MB for a page: the oldest answer is forgotten first.
+    exchanges.shift();
+    if (exchanges.length > 0) keep();
+  }
 }
 
 /**

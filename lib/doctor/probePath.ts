@@ -66,11 +66,13 @@ export async function probePath(
     const events: SeenEvent[] = [];
     const parser = createParser({
       onEvent: ({ event, data }) => {
-        if (event !== 'probe') return;
-        events.push({ ...withoutPadding(data), arrivedAt: now(), bytes: data.length });
+        const probe = event === 'probe' ? readProbe(data) : undefined;
+        if (probe) events.push({ ...probe, arrivedAt: now(), bytes: data.length });
       },
     });
-    const isWhole = await readAll(decoded(response), (text) => parser.feed(text));
+    const isStream = response.headers['content-type']?.startsWith('text/event-stream') === true;
+    // Of anything else nobody knows how long it is.
+    const isWhole = !isStream || (await readAll(decoded(response), (text) => parser.feed(text)));
     return {
       url,
       status: response.statusCode ?? 0,
@@ -79,7 +81,7 @@ export async function probePath(
       ),
       headersAt,
       events,
-      ending: isLate ? 'timeout' : isWhole && response.complete ? 'complete' : 'cut',
+      ending: endingOf(isLate, isWhole && (!isStream || response.complete)),
       endedAt: now(),
     };
   } finally {
@@ -88,9 +90,19 @@ export async function probePath(
   }
 }
 
-function withoutPadding(data: string): ProbeEvent {
-  const { padding: _padding, ...event } = JSON.parse(data);
-  return event;
+function endingOf(isLate: boolean, isComplete: boolean): Measurement['ending'] {
+  if (isLate) return 'timeout';
+  return isComplete ? 'complete' : 'cut';
+}
+
+/** `undefined` for what another server calls a probe. */
+function readProbe(data: string): ProbeEvent | undefined {
+  try {
+    const { padding: _padding, ...event } = JSON.parse(data);
+    return typeof event.number === 'number' && typeof event.at === 'number' ? event : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 /** @returns whether it came to its end */
