@@ -6,13 +6,11 @@
  *     curl -s 127.0.0.1:3000/questions
  *     curl -s 127.0.0.1:3000/questions/1 -H 'content-type: application/json' -d '{"allow":true}'
  */
-import { createRequire } from 'node:module';
-import { fileURLToPath } from 'node:url';
 import { claudeStream } from 'claude-stream';
 import express from 'express';
-import { listen } from './listen.js';
+import { chosenAddress, listen } from './listen.js';
+import { main } from './main.js';
 import { chooseSetting } from './setting.js';
-import { failed, untilSignal } from './untilSignal.js';
 
 /**
  * A tool that waits for permission.
@@ -72,10 +70,8 @@ export async function startPermissions(address) {
   );
 }
 
-const require = createRequire(import.meta.url);
-if (process.argv[1] && require.resolve(process.argv[1]) === fileURLToPath(import.meta.url)) {
-  startPermissions({ port: Number(process.env.PORT ?? 3000) }).then((server) => {
-    console.log(`POST ${server.url}/chat, and answer what ${server.url}/questions asks`);
-    untilSignal(server);
-  }, failed);
-}
+main(import.meta.url, async () => {
+  const server = await startPermissions(chosenAddress());
+  console.log(`POST ${server.url}/chat, and answer what ${server.url}/questions asks`);
+  return server;
+});

@@ -6,13 +6,11 @@
  *     for user in ada ada ada bob; do curl -sN 127.0.0.1:3000/chat -H "x-user: $user" -H 'content-type: application/json' \
  *       -d '{"prompt":"tick 10 300"}' | grep -A2 -E 'event: (queue|outcome)' & done; wait
  */
-import { createRequire } from 'node:module';
-import { fileURLToPath } from 'node:url';
 import { claudeStream } from 'claude-stream';
 import express from 'express';
-import { listen } from './listen.js';
+import { chosenAddress, listen } from './listen.js';
+import { main } from './main.js';
 import { chooseSetting } from './setting.js';
-import { failed, untilSignal } from './untilSignal.js';
 
 /** @param {import('./listen.js').Address} [address] */
 export async function startQueue(address) {
@@ -36,10 +34,8 @@ export async function startQueue(address) {
   );
 }
 
-const require = createRequire(import.meta.url);
-if (process.argv[1] && require.resolve(process.argv[1]) === fileURLToPath(import.meta.url)) {
-  startQueue({ port: Number(process.env.PORT ?? 3000) }).then((server) => {
-    console.log(`POST ${server.url}/chat, several times at once`);
-    untilSignal(server);
-  }, failed);
-}
+main(import.meta.url, async () => {
+  const server = await startQueue(chosenAddress());
+  console.log(`POST ${server.url}/chat, several times at once`);
+  return server;
+});

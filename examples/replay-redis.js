@@ -6,15 +6,13 @@
  *     curl -sN 127.0.0.1:3000/chat -D- -H 'content-type: application/json' -d '{"prompt":"tick 30 500"}'
  *     curl -sN 127.0.0.1:3001/chat/<Claude-Run-Id>
  */
-import { createRequire } from 'node:module';
-import { fileURLToPath } from 'node:url';
 import { claudeStream } from 'claude-stream';
 import { redisStore } from 'claude-stream/redis';
 import express from 'express';
 import { createClient } from 'redis';
 import { listen } from './listen.js';
+import { main } from './main.js';
 import { chooseSetting } from './setting.js';
-import { failed, untilSignal } from './untilSignal.js';
 
 /**
  * @param {string} redisUrl
@@ -59,13 +57,9 @@ export async function startInstances({ redisUrl, ports = [3000, 3001] }) {
   };
 }
 
-const require = createRequire(import.meta.url);
-if (process.argv[1] && require.resolve(process.argv[1]) === fileURLToPath(import.meta.url)) {
+main(import.meta.url, async () => {
   const { REDIS_URL: redisUrl = 'redis://127.0.0.1:6379' } = process.env;
-  startInstances({ redisUrl }).then((instances) => {
-    console.log(
-      `POST ${instances.urls[0]}/chat, and GET ${instances.urls[1]}/chat/<Claude-Run-Id>`,
-    );
-    untilSignal(instances);
-  }, failed);
-}
+  const instances = await startInstances({ redisUrl });
+  console.log(`POST ${instances.urls[0]}/chat, and GET ${instances.urls[1]}/chat/<Claude-Run-Id>`);
+  return instances;
+});

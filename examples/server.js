@@ -4,15 +4,14 @@
  * and for every OpenAI client at /v1.
  * Without a login it runs the same CLI against a scripted model, so that everything can be tried.
  */
-import { once } from 'node:events';
-import { createServer } from 'node:http';
 import { createRequire } from 'node:module';
 import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { claudeStream, memoryStore, openaiRouter, streamProbe } from 'claude-stream';
 import express from 'express';
+import { chosenAddress, listen } from './listen.js';
+import { main } from './main.js';
 import { chooseSetting } from './setting.js';
-import { failed, untilSignal } from './untilSignal.js';
 
 const require = createRequire(import.meta.url);
 
@@ -38,51 +37,24 @@ function curl(url, body) {
   return `curl -N ${url} -H 'content-type: application/json' -d '${JSON.stringify(body)}'`;
 }
 
-/**
- * Starts the example server on the loopback.
- * @param {{ port?: number, host?: string, log?: (line: string) => void }} [options]
- * @returns {Promise<{ url: string, close(): Promise<void> }>}
- */
-export async function startServer({ port = 3000, host = '127.0.0.1', log = console.log } = {}) {
+/** @param {import('./listen.js').Address & { log?: (line: string) => void }} [options] */
+export async function startServer({ log = console.log, ...address } = {}) {
   const setting = await chooseSetting();
   // So that the light on the page shows within seconds whether the line is alive.
   const chat = claudeStream({ ...setting.options, store: memoryStore(), keepAlive: 5_000 });
   const openai = openaiRouter(setting.options);
-
-  const app = express();
-  const server = createServer(app);
-  const close = async () => {
-    // The runs first: they end their event streams, and then nothing keeps a connection open.
-    await Promise.all([chat.close(), openai.close()]);
-    if (server.listening) {
-      const closed = once(server, 'close');
-      server.close();
-      server.closeAllConnections();
-      await closed;
-    }
-    await setting.close();
-  };
-
-  try {
-    server.listen(port, host);
-    await once(server, 'listening');
-  } catch (error) {
-    await close();
-    throw error;
-  }
-  const address = /** @type {import('node:net').AddressInfo} */ (server.address());
-  const url = `http://${host.includes(':') ? `[${host}]` : host}:${address.port}`;
   const [first = '', second = '', third = ''] = setting.prompts;
 
+  const app = express();
   app.use('/v1', openai);
   app.post('/chat', express.json({ limit: '20mb' }), chat);
   app.get('/chat/:run', chat.replay);
   app.delete('/chat/:run', chat.cancel);
+  app.get('/probe', streamProbe());
   app.use('/page', express.static(fileURLToPath(new URL('page', import.meta.url))));
   for (const [name, folder] of Object.entries(modules)) {
     app.use(`/modules/${name}`, express.static(folder));
   }
-  app.get('/probe', streamProbe());
   app.get('/setting', (_req, res) => {
     res.json({ description: setting.description, prompts: setting.prompts });
   });
@@ -92,6 +64,7 @@ export async function startServer({ port = 3000, host = '127.0.0.1', log = conso
       res.sendFile(fileURLToPath(new URL('page/index.html', import.meta.url)));
       return;
     }
+    const url = `${req.protocol}://${req.get('host')}`;
     const lines = setting.prompts.map((prompt) => curlChat(url, prompt));
     const models = `curl ${url}/v1/models`;
     const later = [
@@ -103,20 +76,21 @@ export async function startServer({ port = 3000, host = '127.0.0.1', log = conso
     res.type('text/plain').send(help.join('\n'));
   });
 
+  const server = await listen(
+    app,
+    async () => {
+      await Promise.all([chat.close(), openai.close()]);
+      await setting.close();
+    },
+    address,
+  );
+  const { url } = server;
   log(setting.description);
   log(`Open ${url} in a browser, or try:`);
   for (const line of [curlChat(url, first), curlChat(url, second), curlCompletions(url, third)]) {
     log(`  ${line}`);
   }
-  return { url, close };
+  return server;
 }
 
-async function main() {
-  const { PORT = '3000', HOST = '127.0.0.1' } = process.env;
-  untilSignal(await startServer({ port: Number(PORT), host: HOST }));
-}
-
-// Resolved, since the file may be started through a link or without its extension.
-if (process.argv[1] && require.resolve(process.argv[1]) === fileURLToPath(import.meta.url)) {
-  main().catch(failed);
-}
+main(import.meta.url, () => startServer(chosenAddress()));

@@ -5,7 +5,7 @@
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -50,12 +50,17 @@ function useAccount() {
 async function useScriptedModel() {
   const model = await startScriptedModel();
   const directory = await mkdtemp(join(tmpdir(), 'claude-stream-'));
-  const [home, cwd] = [join(directory, 'home'), join(directory, 'project')];
-  await mkdir(home);
-  await mkdir(cwd);
+  const [home, cwd, bin] = [
+    join(directory, 'home'),
+    join(directory, 'project'),
+    join(directory, 'bin'),
+  ];
+  for (const folder of [home, cwd, bin]) await mkdir(folder);
   await writeFile(join(cwd, 'notes.md'), 'Buy milk.\nWater the plants.\n');
-
+  // By the name that one finds on a PATH.
+  const command = join(bin, 'claude');
   const manifestPath = require.resolve('@anthropic-ai/claude-code/package.json');
+  await symlink(join(dirname(manifestPath), require(manifestPath).bin.claude), command);
   return {
     description: [
       'There is no logged-in `claude` on your PATH (`claude auth status` says so), therefore the',
@@ -77,7 +82,7 @@ async function useScriptedModel() {
       'maxtokens',
     ],
     options: {
-      command: join(dirname(manifestPath), require(manifestPath).bin.claude),
+      command,
       cwd,
       allowedTools: ['Read', 'Bash', 'Agent', 'Task'],
       env: {

@@ -1,22 +1,22 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { startServer } from '../../examples/open-webui/server.js';
+import { startOpenWebUI } from '../../examples/open-webui/server.js';
 
 const read = (path: string) => readFileSync(join(__dirname, '../..', path), 'utf8');
 
 describe('examples/open-webui', () => {
-  let server: Awaited<ReturnType<typeof startServer>>;
+  let server: Awaited<ReturnType<typeof startOpenWebUI>>;
 
   beforeAll(async () => {
     // Nobody is logged in here, wherever the tests run.
     process.env.PATH = '/nowhere';
-    server = await startServer({ apiKey: 'chosen', port: 0 });
+    server = await startOpenWebUI({ apiKey: 'chosen', port: 0 });
   });
 
   afterAll(() => server.close());
 
   const ask = (path: string, key: string, body?: object) =>
-    fetch(`${server.url}${path}`, {
+    fetch(`${server.url}/v1${path}`, {
       method: body ? 'POST' : 'GET',
       headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json' },
       ...(body ? { body: JSON.stringify(body) } : {}),

@@ -6,13 +6,11 @@
  *     curl -sN 127.0.0.1:3000/api/chat -H 'content-type: application/json' \
  *       -d '{"id":"chat-1","messages":[{"id":"1","role":"user","parts":[{"type":"text","text":"tool"}]}]}'
  */
-import { createRequire } from 'node:module';
-import { fileURLToPath } from 'node:url';
 import { claudeStream, memoryStore } from 'claude-stream';
 import express from 'express';
-import { listen } from '../listen.js';
+import { chosenAddress, listen } from '../listen.js';
+import { main } from '../main.js';
 import { chooseSetting } from '../setting.js';
-import { failed, untilSignal } from '../untilSignal.js';
 
 /** @param {import('../listen.js').Address} [address] */
 export async function startUiMessage(address) {
@@ -37,10 +35,8 @@ export async function startUiMessage(address) {
   );
 }
 
-const require = createRequire(import.meta.url);
-if (process.argv[1] && require.resolve(process.argv[1]) === fileURLToPath(import.meta.url)) {
-  startUiMessage({ port: Number(process.env.PORT ?? 3000) }).then((server) => {
-    console.log(`POST ${server.url}/api/chat`);
-    untilSignal(server);
-  }, failed);
-}
+main(import.meta.url, async () => {
+  const server = await startUiMessage(chosenAddress());
+  console.log(`POST ${server.url}/api/chat`);
+  return server;
+});
