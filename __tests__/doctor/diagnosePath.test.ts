@@ -112,6 +112,16 @@ it.each([
   expect(finding?.status).toBe('failed');
 });
 
+it.each([
+  [{ status: 401 }, '--header='],
+  [{ status: 404 }, 'streamProbe()'],
+  [{ status: 502 }, 'does not reach the application'],
+  [{ status: 301, headers: { location: 'https://host/probe' } }, 'Give that URL.'],
+])('an answer that is no stream is told what to do about: %j', (more, remedy) => {
+  const [finding] = diagnosePath(measured(undefined, { ...more, events: [] }));
+  expect(finding?.remedy).toContain(remedy);
+});
+
 describe('a silence', () => {
   it('that is survived is well', () => {
     expect(diagnoseSilence(undefined, 120_000, headers)).toMatchObject({ status: 'ok' });

@@ -17,6 +17,19 @@ const headersThatCount: Readonly<Record<string, string>> = {
   'cache-control': 'a hop further out may compress or store the stream',
 };
 
+const MOUNT = "app.get('/probe', streamProbe());    // and give its URL";
+
+/** What to do about an answer that is no stream, by its status. */
+const remedies: Readonly<Record<number, string>> = {
+  401: "--header='authorization: …'    # what the application, or a hop before it, wants to see",
+  403: "--header='authorization: …'    # what the application, or a hop before it, wants to see",
+  404: MOUNT,
+  429: 'The probe serves 20 at once: try again in a moment.',
+  502: 'A hop answers, and does not reach the application: is it running, and does the hop have its address?',
+  503: 'A hop answers, and does not reach the application: is it running, and does the hop have its address?',
+  504: 'A hop answers, and has waited for the application in vain: is it running, and does the hop have its address?',
+};
+
 /** What the hops between a client and a probe do to a stream. */
 export function diagnosePath(measurement: Measurement): Finding[] {
   const { status, headers, events } = measurement;
@@ -33,14 +46,13 @@ export function diagnosePath(measurement: Measurement): Finding[] {
 
 function reached({ url, status, headers, events, ending, endedAt }: Measurement): Finding {
   const name = 'reachable';
-  const type = headers['content-type'] ?? 'none';
+  const { 'content-type': type = 'none', location } = headers;
   if (status !== 200) {
     return {
       name,
       status: 'failed',
-      what: `${url} answers ${status}.`,
-      remedy:
-        status === 404 ? "app.get('/probe', streamProbe());    // and give its URL" : undefined,
+      what: `${url} answers ${status}${location === undefined ? '' : ` and points to ${location}`}.`,
+      remedy: location === undefined ? remedies[status] : 'Give that URL.',
     };
   }
   if (ending !== 'complete') {
@@ -57,7 +69,7 @@ function reached({ url, status, headers, events, ending, endedAt }: Measurement)
       name,
       status: 'failed',
       what: `${url} answers, but not with a probe: its content type is ${type}.`,
-      remedy: "app.get('/probe', streamProbe());    // and give its URL",
+      remedy: MOUNT,
     };
   }
   return { name, status: 'ok', what: `${url} answers, and its stream is complete.` };
