@@ -27,6 +27,16 @@ describe.each(formatNames)('a stream of the format %s', (format) => {
     expect(await all(readEvents(responseOf(bytes), { format }))).toEqual(whole);
   });
 
+  it.each(['{"half', 'null', '"words"'])('of which an event is %s is an error', async (data) => {
+    const stream = `event: outcome\ndata: ${data}\n\n`;
+    const reading = all(readEvents(responseOf([stream]), { format }));
+    await expect(reading).rejects.toMatchObject({
+      name: 'ClientError',
+      code: 'malformed_event',
+      message: `An event is no JSON object: ${data}`,
+    });
+  });
+
   it('that ends before its last event is an error, after what it had', async () => {
     const stream = streamOf('hello', format);
     const cut = stream.slice(0, stream.lastIndexOf('\n\n', stream.length - 3) + 2);

@@ -190,6 +190,50 @@ describe('a line that is cut', () => {
     expect(seen).toHaveLength(1);
   });
 
+  it('without a word is taken up again, too', async () => {
+    const asked: string[] = [];
+    const url = await answering(({ method = '', headers }, response) => {
+      asked.push(`${method} ${headers['last-event-id'] ?? ''}`);
+      response.writeHead(200, { 'content-type': 'text/event-stream' });
+      if (method === 'POST') {
+        response.write('retry: 1\nid: r:0\n\nevent: system\nid: r:1\ndata: {"type":"system"}\n\n');
+      } else response.end('event: outcome\nid: r:2\ndata: {"status":"success"}\n\n');
+    });
+    const reasons: unknown[] = [];
+    const onReconnect = (_wait: number, reason: unknown) => reasons.push(reason);
+    const events = await all(streamClaude(url, { ...hi, idleTimeout: 200, onReconnect }));
+    expect(numbersOf(events)).toEqual([1, 2]);
+    expect(asked).toEqual(['POST ', 'GET r:1']);
+    expect(reasons).toMatchObject([
+      {
+        code: 'stream_cut',
+        message: 'Nothing has come for 0.2 s, not even a keep-alive comment.',
+      },
+    ]);
+  });
+
+  it('is not one that is quiet but for its comments', async () => {
+    const url = await answering(async (_request, response) => {
+      response.writeHead(200, { 'content-type': 'text/event-stream' });
+      for (let comment = 0; comment < 12; comment++) {
+        response.write(': keep-alive\n\n');
+        await delay(100);
+      }
+      response.end('event: outcome\nid: r:1\ndata: {"status":"success"}\n\n');
+    });
+    expect(await all(streamClaude(url, { ...hi, idleTimeout: 1_000 }))).toHaveLength(1);
+  });
+
+  it('before the answer has begun is an error, and the question is not sent again', async () => {
+    let asked = 0;
+    const url = await answering(() => {
+      asked += 1;
+    });
+    const reading = all(streamClaude(url, { ...hi, idleTimeout: 100 }));
+    await expect(reading).rejects.toMatchObject({ name: 'ClientError', code: 'stream_cut' });
+    expect(asked).toBe(1);
+  });
+
   it('is an error when the run is gone', async () => {
     const url = await answering(({ method }, response) => {
       if (method !== 'POST') {

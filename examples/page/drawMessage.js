@@ -206,5 +206,5 @@ function endingOf({ outcome, usage, model }) {
 
 /** @param {number} ms */
 function seconds(ms) {
-  return `${(ms / 1_000).toFixed(1)} s`;
+  return ms < 100 ? `${Math.round(ms)} ms` : `${(ms / 1_000).toFixed(1)} s`;
 }

@@ -26,6 +26,9 @@ const KEPT = 'claude-stream';
 /** Silence after which the light goes out, in ms: a keep-alive comment comes every 5 s here. */
 const SILENCE = 7_000;
 
+/** Silence after which the connection counts as lost, in ms: four of these comments. */
+const LOST = 20_000;
+
 const line = element('line');
 const lineText = element('line-text');
 const chat = element('chat');
@@ -97,6 +100,7 @@ async function follow(exchange, answer) {
     const events = streamClaude('/chat', {
       ...asking,
       signal: abort.signal,
+      idleTimeout: LOST,
       onRun: (runId) => {
         exchange.runId = runId;
         keep();
@@ -150,6 +154,7 @@ function inWords(error) {
         ? 'This answer is not kept any more. Please ask again.'
         : error.message;
     case 'not_a_stream':
+    case 'malformed_event':
       return error.message;
     case 'stream_cut':
       return 'The connection was cut in the middle of the answer. Please ask again.';

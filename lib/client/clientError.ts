@@ -3,9 +3,10 @@
  *
  * - `http_error`: the server refused; `status` is the answer's, and `serverCode` one of the server's error codes.
  * - `not_a_stream`: the answer is no event stream: another server has answered, or a proxy.
+ * - `malformed_event`: an event is no JSON: something on the way writes into the stream, or the format is another one.
  * - `stream_cut`: the connection ended before the last event, and the rest cannot be had.
  */
-export type ClientErrorCode = 'http_error' | 'not_a_stream' | 'stream_cut';
+export type ClientErrorCode = 'http_error' | 'not_a_stream' | 'malformed_event' | 'stream_cut';
 
 /** An error of the connection. How a run ended is never one: it is an event. */
 export class ClientError extends Error {

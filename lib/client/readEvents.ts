@@ -5,11 +5,19 @@ import type { ClaudeEvent, ClientFormat, EventsByFormat } from './events.js';
 export interface ReadOptions<Format extends ClientFormat> {
   /** The format that the server was asked for. Default `'claude'`. */
   readonly format?: Format | undefined;
+  /**
+   * Silence after which the connection counts as lost, in ms; the server breaks it every 15 s by default (`keepAlive`).
+   * Default 60 000; `false`: none is too long.
+   */
+  readonly idleTimeout?: number | false | undefined;
   /** Called with everything that comes, keep-alive comments too: as long as it is called, the line is alive. */
   readonly onBytes?: ((bytes: number) => void) | undefined;
   /** Told how long to wait before coming back, in ms: there is something to come back to. */
   readonly onRetry?: ((ms: number) => void) | undefined;
 }
+
+/** In ms. Four comments of a server with the default `keepAlive` are missing then. */
+export const IDLE_TIMEOUT = 60_000;
 
 /** What an event of a format is made of, and whether it is the last one; `undefined` for what only ends the stream. */
 interface Reader<Event> {
@@ -23,30 +31,29 @@ const readers: { readonly [Format in ClientFormat]: Reader<EventsByFormat[Format
     isLast: ({ event }) => event === 'outcome',
   },
   openai: {
-    event: ({ id, data }) => (data === '[DONE]' ? undefined : { id, chunk: JSON.parse(data) }),
+    event: ({ id, data }) => (data === '[DONE]' ? undefined : { id, chunk: objectOf(data) }),
     isLast: ({ data }) => data === '[DONE]',
   },
   anthropic: {
-    event: ({ id, data }) => ({ id, event: JSON.parse(data) }),
+    event: ({ id, data }) => ({ id, event: objectOf(data) }),
     isLast: ({ event }) => event === 'message_stop' || event === 'error',
   },
   'ui-message': {
-    event: ({ id, data }) => (data === '[DONE]' ? undefined : { id, chunk: JSON.parse(data) }),
+    event: ({ id, data }) => (data === '[DONE]' ? undefined : { id, chunk: objectOf(data) }),
     isLast: ({ data }) => data === '[DONE]',
   },
 };
 
 function claudeEvent({ id, event, data }: EventSourceMessage): ClaudeEvent {
-  const value = JSON.parse(data);
   switch (event) {
     case 'queue':
     case 'gap':
     case 'failure':
-      return { ...value, id, kind: event };
+      return { ...objectOf(data), id, kind: event } as ClaudeEvent;
     case 'outcome':
-      return { id, kind: 'outcome', outcome: value };
+      return { id, kind: 'outcome', outcome: objectOf(data) };
     default:
-      return { id, kind: 'message', message: value };
+      return { id, kind: 'message', message: objectOf(data) };
   }
 }
 
@@ -55,14 +62,15 @@ function claudeEvent({ id, event, data }: EventSourceMessage): ClaudeEvent {
  *
  * A failed run is no error here: its last event says so. An answer with the status 204 has no events.
  *
- * @throws ClientError `http_error`, `not_a_stream`, or `stream_cut` when the stream ends without its last event
+ * @throws ClientError `http_error`, `not_a_stream`, `malformed_event`, or `stream_cut` when the stream ends without its
+ * last event or is silent for `idleTimeout`
  * @throws whatever the connection throws when it is lost
  */
 export async function* readEvents<Format extends ClientFormat = 'claude'>(
   source: Response | ReadableStream<Uint8Array>,
-  { format, onBytes, onRetry }: ReadOptions<Format> = {},
+  { format, onBytes, onRetry, idleTimeout = IDLE_TIMEOUT }: ReadOptions<Format> = {},
 ): AsyncGenerator<EventsByFormat[Format], void, undefined> {
-  const body = 'body' in source ? await bodyOf(source) : source;
+  const body = 'body' in source ? await bodyOf(source, idleTimeout) : source;
   if (body === undefined) return;
   const reader: Reader<EventsByFormat[Format]> = readers[format ?? ('claude' as Format)];
   const messages: EventSourceMessage[] = [];
@@ -71,7 +79,7 @@ export async function* readEvents<Format extends ClientFormat = 'claude'>(
   const bytes = body.getReader();
   try {
     for (;;) {
-      const { done, value } = await bytes.read();
+      const { done, value } = await notLaterThan(idleTimeout, bytes.read());
       if (done) break;
       onBytes?.(value.byteLength);
       parser.feed(decoder.decode(value, { stream: true }));
@@ -88,6 +96,49 @@ export async function* readEvents<Format extends ClientFormat = 'claude'>(
     await bytes.cancel().catch(() => {});
   }
   throw new ClientError('stream_cut', 'The stream has ended before its last event.');
+}
+
+/**
+ * What it holds is as the server says: it is not looked into any further.
+ *
+ * @throws ClientError `malformed_event`
+ */
+function objectOf<Value extends object>(data: string): Value {
+  let value: unknown;
+  let cause: unknown;
+  try {
+    value = JSON.parse(data);
+  } catch (error) {
+    cause = error;
+  }
+  if (typeof value === 'object' && value !== null) return value as Value;
+  const shown = data.slice(0, LONGEST_TEXT);
+  throw new ClientError('malformed_event', `An event is no JSON object: ${shown}`, { cause });
+}
+
+/** A connection that has gone without a word never ends by itself. */
+export function connectionLost(idleTimeout: number): ClientError {
+  return new ClientError(
+    'stream_cut',
+    `Nothing has come for ${idleTimeout / 1_000} s, not even a keep-alive comment.`,
+  );
+}
+
+/** @throws ClientError `stream_cut` */
+async function notLaterThan<Value>(
+  idleTimeout: number | false,
+  value: Promise<Value>,
+): Promise<Value> {
+  if (idleTimeout === false) return value;
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const silence = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(() => reject(connectionLost(idleTimeout)), idleTimeout);
+  });
+  try {
+    return await Promise.race([value, silence]);
+  } finally {
+    clearTimeout(timer);
+  }
 }
 
 /** How long the end of the response may follow the last event, in ms; the server sends both at once. */
@@ -108,9 +159,12 @@ async function endOf(bytes: ReadableStreamDefaultReader<Uint8Array>): Promise<vo
 }
 
 /** @throws ClientError `http_error`, `not_a_stream` */
-async function bodyOf(response: Response): Promise<ReadableStream<Uint8Array> | undefined> {
+async function bodyOf(
+  response: Response,
+  idleTimeout: number | false,
+): Promise<ReadableStream<Uint8Array> | undefined> {
   const { status, ok, body, headers } = response;
-  if (!ok) throw await httpError(response);
+  if (!ok) throw await httpError(response, idleTimeout);
   if (status === 204) return undefined;
   const type = headers.get('content-type') ?? 'none';
   if (body === null || !type.startsWith('text/event-stream')) {
@@ -124,12 +178,12 @@ async function bodyOf(response: Response): Promise<ReadableStream<Uint8Array> | 
   return body;
 }
 
-/** Characters of an answer that is no JSON, in the error's message. */
+/** Characters of what is no JSON, in an error's message. */
 const LONGEST_TEXT = 300;
 
-async function httpError(response: Response): Promise<ClientError> {
+async function httpError(response: Response, idleTimeout: number | false): Promise<ClientError> {
   const { status, statusText } = response;
-  const text = await response.text().catch(() => '');
+  const text = await notLaterThan(idleTimeout, response.text()).catch(() => '');
   let { message, code }: { message?: unknown; code?: unknown } = {};
   try {
     ({ message, code } = JSON.parse(text).error ?? {});

@@ -1,6 +1,6 @@
 import { ClientError } from './clientError.js';
 import type { ClientFormat, EventsByFormat } from './events.js';
-import { readEvents } from './readEvents.js';
+import { connectionLost, IDLE_TIMEOUT, readEvents } from './readEvents.js';
 
 export interface StreamOptions<Format extends ClientFormat> {
   /** The format that the server speaks at this URL. Default `'claude'`. */
@@ -19,6 +19,11 @@ export interface StreamOptions<Format extends ClientFormat> {
   readonly cancelOnAbort?: boolean | undefined;
   /** How often in a row one comes back in vain. Default 10, which is about three minutes; 0 never comes back. */
   readonly retries?: number | undefined;
+  /**
+   * Silence after which the connection counts as lost, in ms, be it before the answer begins; the server breaks it every
+   * 15 s by default (`keepAlive`). Default 60 000; `false`: none is too long.
+   */
+  readonly idleTimeout?: number | false | undefined;
   /** Told the run's id, once it is known: with it another page can go on. */
   readonly onRun?: ((runId: string) => void) | undefined;
   /** Told that the line is cut, when it is tried again, in ms, and for what reason. */
@@ -99,19 +104,40 @@ class Line<Format extends ClientFormat> {
   }
 
   async *events(): AsyncGenerator<EventsByFormat[Format], void, undefined> {
-    const { format, onBytes } = this.#options;
-    const response = await this.#request();
-    this.#learn(response.headers.get('claude-run-id'));
-    const onRetry = (ms: number) => {
-      this.wait = ms;
-      this.#isKept = true;
-    };
-    for await (const event of readEvents<Format>(response, { format, onBytes, onRetry })) {
-      if (event.id !== undefined) {
-        this.#lastEventId = event.id;
-        this.#learn(event.id.slice(0, event.id.lastIndexOf(':')));
+    const { format, onBytes, signal, idleTimeout = IDLE_TIMEOUT } = this.#options;
+    signal?.throwIfAborted();
+    const connection = new AbortController();
+    const abort = () => connection.abort(signal?.reason);
+    signal?.addEventListener('abort', abort, { once: true });
+    try {
+      const response = await this.#answer(connection, idleTimeout);
+      this.#learn(response.headers.get('claude-run-id'));
+      const onRetry = (ms: number) => {
+        this.wait = ms;
+        this.#isKept = true;
+      };
+      const options = { format, onBytes, onRetry, idleTimeout };
+      for await (const event of readEvents<Format>(response, options)) {
+        if (event.id !== undefined) {
+          this.#lastEventId = event.id;
+          this.#learn(event.id.slice(0, event.id.lastIndexOf(':')));
+        }
+        yield event;
       }
-      yield event;
+    } finally {
+      signal?.removeEventListener('abort', abort);
+      connection.abort();
+    }
+  }
+
+  /** @throws ClientError `stream_cut` when its headers have not come in time */
+  async #answer(connection: AbortController, idleTimeout: number | false): Promise<Response> {
+    if (idleTimeout === false) return this.#request(connection.signal);
+    const timer = setTimeout(() => connection.abort(connectionLost(idleTimeout)), idleTimeout);
+    try {
+      return await this.#request(connection.signal);
+    } finally {
+      clearTimeout(timer);
     }
   }
 
@@ -138,8 +164,8 @@ class Line<Format extends ClientFormat> {
     this.#options.onRun?.(runId);
   }
 
-  #request(): Promise<Response> {
-    const { signal = null, body } = this.#options;
+  #request(signal: AbortSignal): Promise<Response> {
+    const { body } = this.#options;
     if (this.#runId !== undefined) {
       const headers: Record<string, string> =
         this.#lastEventId === undefined ? {} : { 'last-event-id': this.#lastEventId };
