@@ -57,7 +57,7 @@ function drawerOf(part, place, isLive) {
 function drawText(place) {
   const words = paragraph('words');
   place.append(words);
-  return (part) => write(words, part);
+  return writer(words);
 }
 
 /** @param {HTMLElement} place @param {boolean} isLive @returns {(part: Part) => void} */
@@ -67,8 +67,9 @@ function drawThinking(place, isLive) {
   details.append(words);
   name.textContent = 'Thinking';
   const began = performance.now();
+  const write = writer(words);
   return (part) => {
-    write(words, part);
+    write(part);
     if (isLive) time.textContent = seconds(performance.now() - began);
   };
 }
@@ -149,15 +150,17 @@ function paragraph(kind) {
 }
 
 /**
- * Appends what is new: to set the whole text with every word would make a long answer slow.
- * @param {HTMLElement} place @param {Part} part
+ * Appends what is new: what a reader has selected stays selected.
+ * @param {HTMLElement} place @returns {(part: Part) => void}
  */
-function write(place, part) {
-  if (part.type === 'tool') return;
-  const shown = place.textContent ?? '';
-  if (part.text.startsWith(shown)) place.append(part.text.slice(shown.length));
-  else place.textContent = part.text;
-  place.normalize();
+function writer(place) {
+  const shown = document.createTextNode('');
+  place.append(shown);
+  return (part) => {
+    if (part.type === 'tool') return;
+    if (part.text.startsWith(shown.data)) shown.appendData(part.text.slice(shown.length));
+    else shown.data = part.text;
+  };
 }
 
 /** Fields of an input that say what a call is about, in the order in which they are looked for. */
