@@ -79,12 +79,58 @@ describe('a chat in which an answer is being given', () => {
   it('is resumed only by whoever may see it', async () => {
     const authorize = ({ headers }: Request) => headers['x-user'] === 'ada';
     const { url } = await answering({ authorize });
-    expect((await send('GET', url)).status).toBe(403);
+    expect((await send('GET', url)).status).toBe(204);
     const headers = { 'x-user': 'ada' };
     const leaving = new AbortController();
     const { status } = await fetch(url, { headers, signal: leaving.signal });
     expect(status).toBe(200);
     leaving.abort();
+  });
+
+  it('is resumed whatever else has the same name: of another user, shorter, or not streamed', async () => {
+    const authorize: ClaudeStreamOptions['authorize'] = ({ headers }, { user }) =>
+      headers['x-user'] === user;
+    const request = ({ headers }: Request) => ({ user: String(headers['x-user']) });
+    const options = { authorize, request, store: memoryStore() };
+    const server = await start('silent', options, { SILENCE: '60000' });
+    const quick = await start('silent', options, { SILENCE: '1' });
+    const begin = async (user: string) => {
+      const leaving = new AbortController();
+      const response = await fetch(server.url, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json', 'x-user': user },
+        body: JSON.stringify(asking('main')),
+        signal: leaving.signal,
+      });
+      leaving.abort();
+      return response.headers.get('claude-run-id');
+    };
+    const resumed = async (instance: ChatServer, user: string) => {
+      const leaving = new AbortController();
+      const response = await fetch(streamOf(instance, 'main'), {
+        headers: { 'x-user': user },
+        signal: leaving.signal,
+      });
+      leaving.abort();
+      return response.headers.get('claude-run-id');
+    };
+    const ada = await begin('ada');
+    const bob = await begin('bob');
+    await post(quick.url, asking('main'), { 'x-user': 'ada' });
+    await post(quick.url, { ...asking('main'), stream: false }, { 'x-user': 'ada' });
+    for (const instance of [server, quick]) {
+      expect(await resumed(instance, 'ada')).toBe(ada);
+      expect(await resumed(instance, 'bob')).toBe(bob);
+      expect(await resumed(instance, 'eve')).toBeNull();
+    }
+  });
+
+  it('is resumed on its own instance whatever becomes of the store of the names', async () => {
+    const { sessions, runs } = memoryStore();
+    const failing = { ...sessions, set: () => Promise.reject(new Error('no')) };
+    const { response, url } = await answering({ store: { sessions: failing, runs } }, 500);
+    const resumed = await send('GET', url);
+    expect(resumed.headers.get('claude-run-id')).toBe(response.headers['claude-run-id']);
   });
 
   it('is cancelled by the run that its message names', async () => {
@@ -94,6 +140,15 @@ describe('a chat in which an answer is being given', () => {
     expect(chunksIn(await client.end()).at(-1)).toEqual({ type: 'abort' });
     expect((await send('GET', url)).status).toBe(204);
   });
+});
+
+it('a run is named before Claude has spoken, so that it can be stopped', async () => {
+  const server = await start('mute');
+  const client = reading(await open(server.url, asking('chat')));
+  const begun = await client.until((text) => text.includes('"start"'));
+  const { runId } = chunksIn(begun)[0].messageMetadata;
+  expect((await send('DELETE', `${server.url}/${runId}`)).status).toBe(200);
+  expect(chunksIn(await client.end()).at(-1)).toEqual({ type: 'abort' });
 });
 
 describe('there is nothing to resume', () => {
@@ -122,11 +177,12 @@ describe('there is nothing to resume', () => {
     expect((await send('GET', url)).status).toBe(204);
   });
 
-  it('where the run of a chat cannot be found out', async () => {
+  it('where the runs of a chat cannot be found out', async () => {
     const { sessions, runs } = memoryStore();
     const failing = { ...sessions, get: () => Promise.reject(new Error('no')) };
-    const { url } = await answering({ store: { sessions: failing, runs } });
-    expect((await send('GET', url)).status).toBe(204);
+    await answering({ store: { sessions, runs } });
+    const other = await start('silent', { store: { sessions: failing, runs } });
+    expect((await send('GET', streamOf(other, 'a/b c'))).status).toBe(204);
   });
 });
 
@@ -136,6 +192,7 @@ describe('what cannot be resumed', () => {
     await answering({ store });
     const other = await start('silent', { store: storeFailingAt('find', store) });
     expect((await send('GET', streamOf(other, 'a/b c'))).status).toBe(503);
+    expect(other.errors).toMatchObject([{ code: 'store_unavailable' }]);
   });
 
   it('for the headers alone is 405', async () => {

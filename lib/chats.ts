@@ -5,37 +5,59 @@ import { within } from './within.js';
 
 const debug = createDebug('claude-stream:store');
 
-/** How long it is known which run a conversation had last, in ms: longer than a run may take by default. */
+/** How long it is known which runs a conversation had, in ms: longer than a run may take by default. */
 const KNOWN_FOR = 24 * 60 * 60 * 1_000;
 
-/** How long the store may take, in ms; a client that comes back is then told that nothing is going on. */
+/** How many runs of a conversation are known: several when they overlap, or when two people call theirs the same. */
+const MOST_RUNS = 8;
+
+/** How long the store may take, in ms: a client of the run waits for it, and one that comes back is told of no run. */
 const STORE_TIMEOUT = 500;
 
-/** The last run of each conversation, for clients that know their conversations by name, and not their runs. */
+/** The last runs of each conversation, for clients that know their conversations by name, and not their runs. */
 export class Chats {
   readonly #store: SessionStore;
+  /** What is being noted, by key: one after the other, or of two runs one would be forgotten. */
+  readonly #noting = new Map<string, Promise<void>>();
 
   constructor(store: SessionStore) {
     this.#store = store;
   }
 
-  /** Never rejects. */
+  /** Settles when it is noted, or takes too long. Never rejects. */
   async begun(chat: string, runId: string): Promise<void> {
+    const key = keyOf(chat);
+    const noted = (this.#noting.get(key) ?? Promise.resolve())
+      .then(() => this.#note(key, runId))
+      .then(() => {
+        if (this.#noting.get(key) === noted) this.#noting.delete(key);
+      });
+    this.#noting.set(key, noted);
+    await within(STORE_TIMEOUT, noted);
+  }
+
+  /** The last runs of a conversation, the latest first; they may be over. Never rejects. */
+  async runsOf(chat: string): Promise<readonly string[]> {
     try {
-      await within(STORE_TIMEOUT, this.#store.set(keyOf(chat), runId, KNOWN_FOR));
+      return await this.#runsAt(keyOf(chat));
+    } catch (error) {
+      debug('the runs of a conversation could not be found: %o', error);
+      return [];
+    }
+  }
+
+  async #note(key: string, runId: string): Promise<void> {
+    try {
+      const runs = [runId, ...(await this.#runsAt(key))].slice(0, MOST_RUNS);
+      await within(STORE_TIMEOUT, this.#store.set(key, runs.join(' '), KNOWN_FOR));
     } catch (error) {
       debug('%s: its conversation could not be noted: %o', runId, error);
     }
   }
 
-  /** The last run of a conversation, which may be over; `undefined` when nobody knows. Never rejects. */
-  async runOf(chat: string): Promise<string | undefined> {
-    try {
-      return await within(STORE_TIMEOUT, this.#store.get(keyOf(chat)));
-    } catch (error) {
-      debug('the run of a conversation could not be found: %o', error);
-      return undefined;
-    }
+  async #runsAt(key: string): Promise<readonly string[]> {
+    const runs = await within(STORE_TIMEOUT, this.#store.get(key));
+    return runs?.split(' ') ?? [];
   }
 }
 

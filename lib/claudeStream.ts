@@ -3,7 +3,7 @@ import type { NextFunction, Request, RequestHandler, Response } from 'express';
 import { type ClaudeStreamOptions, readOptions } from './options.js';
 import { serveCancel } from './serveCancel.js';
 import { serveChat } from './serveChat.js';
-import { positionOf, serveReplay } from './serveReplay.js';
+import { followingAt, positionOf, serveReplay } from './serveReplay.js';
 import { serveResume } from './serveResume.js';
 import { type CloseOptions, Service } from './service.js';
 import type { RunRecord } from './stores/store.js';
@@ -60,7 +60,9 @@ export function claudeStream(options?: ClaudeStreamOptions): ClaudeStreamHandler
     handlerOf((request, response) => serveChat(service, request, response)),
     {
       replay: handlerOf((request, response) =>
-        serveReplay(service, request, response, () => positionOf(request)),
+        serveReplay(service, request, response, async () =>
+          followingAt(service, request, positionOf(request)),
+        ),
       ),
       resume: handlerOf((request, response) => serveResume(service, request, response)),
       cancel: handlerOf((request, response) => serveCancel(service, request, response)),

@@ -7,12 +7,14 @@ export type {
   MessageUsage,
   OpenAIEvent,
   ShownOutcome,
+  Status,
   UiMessageEvent,
   UiMessageMetadata,
 } from './client/events.js';
 export {
   type Activity,
   emptyMessage,
+  type Gap,
   type Message,
   type Part,
   type ToolPart,

@@ -47,6 +47,11 @@ export async function findRun(
   return { runId, local, kept };
 }
 
+/** Whether it has ended. */
+export function isOver({ local, kept }: FoundRun): boolean {
+  return local ? local.run.ended : kept?.state === 'ended';
+}
+
 async function keptRun(runs: RunStore | undefined, runId: string): Promise<KeptRun | undefined> {
   if (runs === undefined) return undefined;
   try {

@@ -18,6 +18,8 @@ export interface LiveRunOptions extends RunOptions {
   readonly runs: RunStore | undefined;
   /** How long it goes on when nobody is there, in ms: 0 not at all, `false` until it ends. */
   readonly grace: number | false;
+  /** The client's own name for the conversation, if others may follow the run by it. */
+  readonly chat: string | undefined;
 }
 
 /** A run of this instance, who is there for it, and what is kept of it. */
@@ -25,6 +27,7 @@ export class LiveRun {
   readonly record: RunRecord;
   readonly run: Run;
   readonly attendance: Attendance;
+  readonly chat: string | undefined;
   /** The pid of its process, once there is one. */
   pid: number | undefined;
   #recording: Recording | undefined;
@@ -36,6 +39,7 @@ export class LiveRun {
     const { runId } = record;
     const { runs, grace, maxLogBytes } = options;
     this.record = record;
+    this.chat = options.chat;
     this.#keep = () => {
       if (runs === undefined || this.#recording) return;
       this.#recording = runs.record(record, () => this.run.stop('cancelled'));

@@ -35,6 +35,7 @@ export interface RequestOverrides extends CommandOptions {
 
 /** What the hooks are told beside their subject. */
 export interface RunContext {
+  /** Empty in an `onError` of `chat.resume` that has found no run. */
   readonly runId: string;
   readonly request: Request;
 }

@@ -18,7 +18,7 @@ export async function recogniseConversation(
   // A session belongs to a directory and a home, a conversation to whoever held it.
   const scope = [
     createHash('sha256')
-      .update(request.headers.authorization ?? '')
+      .update(JSON.stringify([request.headers.authorization, request.headers['x-api-key']]))
       .digest('base64url'),
     headerOf(request, 'x-openwebui-user-id'),
     user,

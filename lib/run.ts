@@ -243,6 +243,7 @@ export class Run {
     this.#process = process;
     this.#fallback ??= process.startAgain;
     this.#options.onSpawn?.(process.pid);
+    this.#encoder.spawned?.();
     this.#gone = new Promise((resolve) => {
       this.#resolveGone = resolve;
     });

@@ -25,6 +25,13 @@ export class Runs {
     return this.#runs.get(runId);
   }
 
+  /** Those of a conversation that clients call by this name, the latest first. */
+  ofChat(chat: string): LiveRun[] {
+    return this.list()
+      .filter((live) => live.chat === chat)
+      .reverse();
+  }
+
   list(): LiveRun[] {
     return [...this.#runs.values()];
   }

@@ -5,7 +5,7 @@ import type { RunContext } from './options.js';
 import { keyOf, readRequest } from './readRequest.js';
 import { createRunId } from './run.js';
 import { sendError } from './sendJson.js';
-import { lastEventId, parsePosition, serveReplay } from './serveReplay.js';
+import { followingAt, lastEventId, parsePosition, serveReplay } from './serveReplay.js';
 import { serveRun } from './serveRun.js';
 import { type Service, shuttingDown } from './service.js';
 import { watchClient } from './watchClient.js';
@@ -70,7 +70,9 @@ async function serveReconnection(
 ): Promise<void> {
   const position = parsePosition(lastEventId(request) ?? '');
   if (service.settings.runStore === undefined || position === undefined) response.status(204).end();
-  else await serveReplay(service, request, response, () => position);
+  else {
+    await serveReplay(service, request, response, () => followingAt(service, request, position));
+  }
 }
 
 function refuseIfSent(response: Response): void {

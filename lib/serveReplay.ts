@@ -1,7 +1,7 @@
 import type { Request, Response } from 'express';
 import { channels } from './diagnostics.js';
 import { ClaudeStreamError } from './errors.js';
-import { findRun } from './findRun.js';
+import { type FoundRun, findRun, isOver } from './findRun.js';
 import { guardedHooks } from './hooks.js';
 import { replay } from './replay.js';
 import { sendError } from './sendJson.js';
@@ -19,19 +19,23 @@ export interface StreamPosition {
   readonly after: number;
 }
 
+/** A run that a client may follow, and the number of the event that it had last. */
+export interface Following {
+  readonly found: FoundRun;
+  readonly after: number;
+}
+
 /**
  * The events of a run that a client has not had yet, and on until its end. Never starts a process.
  *
- * @param position where the client was; `undefined` when there is nothing for it
- * @param wanted `live`: a run that is over is nothing to it
+ * @param find what the client asks for; `undefined` when there is nothing for it
  * @throws what the application's own `authorize` function throws, and only while no headers have been sent
  */
 export async function serveReplay(
   service: Service,
   request: Request,
   response: Response,
-  position: () => StreamPosition | Promise<StreamPosition | undefined>,
-  wanted: 'all' | 'live' = 'all',
+  find: () => Promise<Following | undefined>,
 ): Promise<void> {
   const { settings } = service;
   const { runStore, format, highWaterMark } = settings;
@@ -46,18 +50,17 @@ export async function serveReplay(
     if (service.closed) {
       throw new ClaudeStreamError('shutting_down', 'claudeStream was closed: no replays.');
     }
-    const at = await position();
-    if (at === undefined) {
+    const following = await find();
+    if (client.gone) return;
+    if (following === undefined) {
       response.status(204).end();
       return;
     }
-    const { runId, after } = at;
-    const { local, kept } = await findRun(service, request, runId);
-    if (client.gone) return;
+    const { found, after } = following;
+    const { runId, local, kept } = found;
     response.setHeader('Claude-Run-Id', runId);
-    const isOver = local ? local.run.ended : kept?.state === 'ended';
     const last = local ? local.run.lastFrame : (kept?.last ?? 0);
-    if (isOver && (wanted === 'live' || after >= last)) {
+    if (isOver(found) && after >= last) {
       response.status(204).end();
       return;
     }
@@ -81,18 +84,17 @@ export async function serveReplay(
       channels.stall({ runId, request, stallTimeout: settings.stallTimeout });
     });
   } catch (error) {
-    if (wanted === 'live' && isUnknownRun(error)) {
-      response.status(204).end();
-      return;
-    }
     answerError(service, request, response, error);
   }
 }
 
-function isUnknownRun(error: unknown): boolean {
-  return (
-    error instanceof ClaudeStreamError && ['run_not_found', 'run_expired'].includes(error.code)
-  );
+/** The run of a request that says where its client was. */
+export async function followingAt(
+  service: Service,
+  request: Request,
+  { runId, after }: StreamPosition,
+): Promise<Following> {
+  return { found: await findRun(service, request, runId), after };
 }
 
 /** What goes wrong before the headers; the application's own errors are not ours to answer. */
@@ -103,7 +105,9 @@ export function answerError(
   error: unknown,
 ): void {
   if (!(error instanceof ClaudeStreamError)) throw error;
-  const runId = parsePosition(lastEventId(request) ?? '')?.runId ?? String(request.params.run);
+  // A client that asks for what is going on in a chat has named no run.
+  const { run = '' } = request.params;
+  const runId = parsePosition(lastEventId(request) ?? '')?.runId ?? String(run);
   guardedHooks(settings.hooks, { runId, request }).onError(error);
   sendError(response, settings, error);
 }

@@ -57,7 +57,7 @@ export async function serveRun(service: Service, exchange: Exchange): Promise<vo
 
   /** A client that has left was not told the run's id, so it cannot come back. */
   const tellUnlessGone = async () => {
-    const { chat } = planned.chat;
+    const { chat } = live;
     await Promise.all([
       live.findable(),
       chat === undefined ? undefined : service.chats?.begun(chat, run.id),
@@ -150,6 +150,7 @@ class Collected {
     const collector = format.collector(context);
     return {
       waiting: (position) => encoder?.waiting(position),
+      spawned: () => encoder?.spawned?.(),
       message: (message, text) => {
         collector.message(message);
         encoder?.message(message, text);
@@ -185,6 +186,8 @@ function liveRun(
     ...settings,
     runs: runStore,
     grace: graceOf(settings, chat),
+    // Without a stream there is nothing that a client of the chat could follow.
+    chat: collected ? undefined : chat.chat,
     structured: chat.turn.schema !== undefined,
     onSpawn: (pid: number) => {
       channels.runStart({ runId, pid, request });

@@ -1,3 +1,4 @@
+import type { ClaudeMessage } from '../../lib/claude/messages.js';
 import {
   type ClientFormat,
   type Message,
@@ -5,6 +6,7 @@ import {
   readEvents,
   wordsOf,
 } from '../../lib/client.js';
+import { assistant, messageStart, permissionRequest, result, text } from '../formats/support.js';
 import { all, formatNames, responseOf, streamOf } from './support.js';
 
 async function messagesOf(name: string, format: ClientFormat): Promise<Message[]> {
@@ -140,9 +142,63 @@ describe('a message', () => {
     expect(message?.activities.at(-1)?.description).toContain('Tool 499');
   });
 
-  it('goes on after a gap and a failure', () => {
+  it('has no hole that nobody sees: after a gap it takes what comes whole, and says what is missing', () => {
     const reduce = messageReducer();
-    reduce({ kind: 'gap', id: undefined, first: 1, last: 2 });
+    const say = (number: number, message: ClaudeMessage) =>
+      reduce({ kind: 'message', id: `r:${number}`, message });
+    say(1, messageStart('msg_1'));
+    say(2, text('Do NOT'));
+    const gap = { code: 'events_lost', message: 'Gone.', first: 3, last: 8 };
+    reduce({ kind: 'gap', id: undefined, ...gap });
+    say(9, text(' delete it.'));
+    const whole = 'Do NOT worry, you may delete it.';
+    const message = say(10, assistant('msg_1', [{ type: 'text', text: whole }]));
+    expect(message.parts).toEqual([{ type: 'text', text: whole }]);
+    expect(message.gaps).toEqual([{ first: 3, last: 8 }]);
+    say(11, result(whole));
+    const next = say(12, messageStart('msg_2')) && say(13, text('More.'));
+    expect(next.parts).toEqual([{ type: 'text', text: `${whole}\n\nMore.` }]);
+  });
+
+  it('has no activity that goes on when the run has ended', () => {
+    const reduce = messageReducer();
+    reduce({ kind: 'message', id: 'r:1', message: permissionRequest('p', 'Bash', {}) });
+    reduce({ kind: 'outcome', id: 'r:2', outcome: { status: 'success' } });
+    const { activities } = reduce({ kind: 'outcome', id: 'r:2', outcome: { status: 'success' } });
+    expect(activities).toEqual([{ description: 'Waiting for permission: Bash', done: true }]);
+  });
+
+  it('shows an activity once, as it is', () => {
+    const reduce = messageReducer('anthropic');
+    const ping = (description: string, done: boolean) =>
+      reduce({ id: undefined, event: { type: 'ping', status: { description, done } } });
+    ping('Read a.md', false);
+    ping('Read b.md', false);
+    expect(ping('Read a.md', true).activities).toEqual([
+      { description: 'Read b.md', done: false },
+      { description: 'Read a.md', done: true },
+    ]);
+    expect(ping('Read a.md', false).activities).toHaveLength(3);
+  });
+
+  it.each([
+    (position: number) => {
+      const reduce = messageReducer('anthropic');
+      const status = { description: 'Waiting', done: position === 0, position };
+      return reduce({ id: undefined, event: { type: 'ping', status } });
+    },
+    (position: number) => {
+      const reduce = messageReducer('ui-message');
+      const data = { description: 'Waiting', done: position === 0, position };
+      return reduce({ id: undefined, chunk: { type: 'data-status', data } });
+    },
+  ])('has its place in the queue in other formats, too', (at) => {
+    expect(at(2)).toMatchObject({ position: 2, activities: [] });
+    expect(at(0)).toMatchObject({ position: undefined, activities: [] });
+  });
+
+  it('goes on after a failure', () => {
+    const reduce = messageReducer();
     const failure = { code: 'store_unavailable', message: 'Not now.' };
     expect(reduce({ kind: 'failure', id: undefined, ...failure }).outcome).toBeUndefined();
   });

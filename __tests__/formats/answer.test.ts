@@ -65,6 +65,7 @@ function heardInDetail(...messages: ClaudeMessage[]) {
     stepBegun: () => said.push('step'),
     toolStarted: (id, name) => said.push(`starts ${name} ${id}`),
     toolInput: (id, json) => said.push(`${id} ${json}`),
+    toolBrokenOff: (id) => said.push(`breaks off ${id}`),
     toolBegun: ({ id }) => said.push(`begins ${id}`),
     toolEnded: () => {},
     notice: () => {},
@@ -403,10 +404,10 @@ describe('a tool call', () => {
 });
 
 describe('a notice', () => {
-  it('tells of a retry, and that it worked', () => {
+  it('tells of a retry, until the model answers', () => {
     expect(say(init, apiRetry, messageStart('msg_1'))).toEqual([
       'now Retry 1 of 10 in 1 s: rate limit',
-      'done Retry worked',
+      'done Retry 1 of 10 in 1 s: rate limit',
     ]);
   });
 
@@ -416,11 +417,11 @@ describe('a notice', () => {
       'now Retry 1 of 10 in 1 s: rate limit',
       'done Retry 1 of 10 in 1 s: rate limit',
       'now Retry 2 of 10 in 2 s: rate limit',
-      'done Retry worked',
+      'done Retry 2 of 10 in 2 s: rate limit',
     ]);
   });
 
-  it('does not claim that a retry worked when the run is over before', () => {
+  it('of a retry is over when the run is', () => {
     expect(heard(init, apiRetry).end()).toEqual([
       'now Retry 1 of 10 in 1 s: rate limit',
       'done Retry 1 of 10 in 1 s: rate limit',
@@ -612,8 +613,33 @@ describe('how a tool call comes about', () => {
       'b {"command"',
       'a {}',
       'begins a',
+      'breaks off b',
       'step',
     ]);
+  });
+
+  it('is told once, and nothing of its input after that', () => {
+    const call = assistant('msg_1', [toolUse('a', 'Read', {})]);
+    const written = [starts(1, 'a', 'Read'), writes(1, '{}')];
+    expect(heardInDetail(messageStart('msg_1'), ...written, call, ...written, call)).toEqual([
+      'step',
+      'starts Read a',
+      'a {}',
+      'begins a',
+    ]);
+    expect(heard(readNotes, toolResult('toolu_1'), readNotes).said).toEqual([
+      'begins Read notes.md',
+      'ends Read notes.md with Done.',
+    ]);
+  });
+
+  it.each([
+    ['the model is asked again', messageStart('msg_2'), ['breaks off a', 'step']],
+    ['a whole message takes the place', assistant('msg_2', [textBlock('Hello')]), ['breaks off a']],
+  ])('is broken off for good when %s', (_, next, told) => {
+    const late = assistant('msg_1', [toolUse('a', 'Read', {})]);
+    const begun = [messageStart('msg_1'), starts(1, 'a', 'Read'), writes(1, '{')];
+    expect(heardInDetail(...begun, next, late).slice(3)).toEqual(told);
   });
 
   it('is nothing of a subagent, of a schema, or of what nobody has begun', () => {

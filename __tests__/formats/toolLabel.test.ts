@@ -23,6 +23,17 @@ it('shows only the last part of a path: the rest is the server’s business', ()
 });
 
 it.each([
+  ['a/b/', 'b'],
+  ['/', ''],
+  ['', ''],
+  ['plain', 'plain'],
+  [`${'x'.repeat(200_000)}/b`, 'b'],
+  [`${'/'.repeat(200_000)}b`, 'b'],
+])('takes no longer for a path that is long', (path, detail) => {
+  expect(label('Read', { file_path: path }).detail).toBe(detail);
+});
+
+it.each([
   ['no known field', { todos: [] }],
   ['only blank fields', { command: ' \n' }],
   ['fields of other types', { command: 5, pattern: null, file_path: ['a'] }],

@@ -24,10 +24,19 @@ export interface ShownOutcome {
   readonly runId?: string;
   readonly sessionId?: string;
   readonly model?: string;
+  readonly stopReason?: string;
   readonly usage?: MessageUsage;
   readonly costUsd?: number;
   readonly durationMs?: number;
   readonly [field: string]: unknown;
+}
+
+/** What goes on beside an answer, as the formats but `claude` tell it. */
+export interface Status {
+  readonly description: string;
+  readonly done: boolean;
+  /** Of a run that waits for its turn: 1 for the next, 0 when it has come. */
+  readonly position?: number;
 }
 
 /** Tokens. Those of the input were neither written to nor read from the cache. */
@@ -45,7 +54,13 @@ export type ClaudeEvent = Numbered &
     /** The run waits for its turn; 0 when it has come. */
     | { readonly kind: 'queue'; readonly position: number }
     /** Events from `first` to `last` are not kept any more; those that follow are whole. */
-    | { readonly kind: 'gap'; readonly first: number; readonly last: number }
+    | {
+        readonly kind: 'gap';
+        readonly first: number;
+        readonly last: number;
+        readonly code: string;
+        readonly message: string;
+      }
     /** The rest cannot be had at the moment. */
     | { readonly kind: 'failure'; readonly code: string; readonly message: string }
     /** The last event. */
@@ -63,7 +78,7 @@ export interface OpenAIEvent extends Numbered {
     }[];
     readonly event?: {
       readonly type: string;
-      readonly data: { readonly description: string; readonly done: boolean };
+      readonly data: Status;
     };
     readonly usage?: {
       readonly prompt_tokens: number;
@@ -93,7 +108,7 @@ export interface AnthropicEvent extends Numbered {
       readonly cache_read_input_tokens?: number | null;
       readonly cache_creation_input_tokens?: number | null;
     };
-    readonly status?: { readonly description: string; readonly done: boolean };
+    readonly status?: Status;
     readonly error?: { readonly type: string; readonly message: string; readonly code?: string };
   };
 }
@@ -110,7 +125,7 @@ export interface UiMessageEvent extends Numbered {
     readonly inputTextDelta?: string;
     readonly output?: unknown;
     readonly errorText?: string;
-    /** Of `data-status` an `Activity`; of other parts it is the application's own. */
+    /** Of `data-status` a `Status`; of other parts it is the application's own. */
     readonly data?: unknown;
     /** A `UiMessageMetadata` here; the AI SDK leaves it open. */
     readonly messageMetadata?: unknown;
@@ -122,6 +137,7 @@ export interface UiMessageMetadata {
   readonly runId?: string;
   readonly sessionId?: string;
   readonly model?: string;
+  readonly stopReason?: string;
   readonly usage?: MessageUsage;
   readonly costUsd?: number;
   readonly durationMs?: number;

@@ -1,12 +1,14 @@
 import type { MessageUsage, ShownOutcome } from './events.js';
 
-/** An answer as far as it has come. A new object for every event; parts that have not changed stay the same objects. */
+/** An answer as far as it has come. A new object whenever it changes; parts that have not changed stay the same objects. */
 export interface Message {
   /** Text, thinking and tools, in their order. */
   readonly parts: readonly Part[];
   /** What goes on beside the answer, the latest last: subagents, retries, permission prompts. */
   readonly activities: readonly Activity[];
-  /** The position in the queue; `undefined` when the run does not wait. */
+  /** The events that are missing, since the server did not keep them: what they said may be missing, too. */
+  readonly gaps: readonly Gap[];
+  /** The position in the queue; `undefined` when the run does not wait. Not in the format `openai`. */
   readonly position: number | undefined;
   readonly runId: string | undefined;
   readonly model: string | undefined;
@@ -42,12 +44,19 @@ export interface Activity {
   readonly done: boolean;
 }
 
+/** The numbers of the first and the last event that are missing. */
+export interface Gap {
+  readonly first: number;
+  readonly last: number;
+}
+
 /** Most activities that are kept, the latest: a long run has thousands. */
 const MOST_ACTIVITIES = 200;
 
 export const emptyMessage: Message = {
   parts: [],
   activities: [],
+  gaps: [],
   position: undefined,
   runId: undefined,
   model: undefined,
@@ -66,6 +75,8 @@ export class MessageBuilder {
   message = emptyMessage;
   /** Whether the next words are a part of their own. */
   #apart = true;
+  /** Whether the last words have been cut off by a gap. */
+  #isTorn = false;
 
   set(fields: Partial<Message>): void {
     this.message = { ...this.message, ...fields };
@@ -80,12 +91,24 @@ export class MessageBuilder {
     const begin = text.replace(/^\n+/, '');
     if (begin === '') return;
     this.#apart = false;
+    const isWhole = this.#isTorn && last?.type === type && begin.startsWith(last.text);
+    this.#isTorn = false;
+    if (isWhole) {
+      this.#replace(this.message.parts.length - 1, { ...last, text: begin });
+      return;
+    }
     this.set({ parts: [...this.message.parts, { type, text: begin }] });
   }
 
   /** The next words are a part of their own. */
   setApart(): void {
     this.#apart = true;
+  }
+
+  gap({ first, last }: Gap): void {
+    this.#apart = true;
+    this.#isTorn = true;
+    this.set({ gaps: [...this.message.gaps, { first, last }] });
   }
 
   toolStarted(id: string, name: string): void {
@@ -115,14 +138,17 @@ export class MessageBuilder {
     this.set({ activities: [...others, { description, done }].slice(-MOST_ACTIVITIES) });
   }
 
-  /** What has not ended has not ended well. */
+  /** What has not ended has not ended well, and goes on no more. */
   end(outcome: ShownOutcome): void {
+    const activities = this.message.activities.map((one) =>
+      one.done ? one : { ...one, done: true },
+    );
     const parts = this.message.parts.map((part) =>
       part.type === 'tool' && (part.state === 'writing' || part.state === 'running')
         ? { ...part, state: 'unfinished' as const }
         : part,
     );
-    this.set({ parts, outcome, position: undefined });
+    this.set({ parts, activities, outcome, position: undefined });
   }
 
   #tool(id: string, change: (part: ToolPart) => Partial<ToolPart>): void {

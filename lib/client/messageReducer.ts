@@ -1,15 +1,16 @@
 import { isSystem } from '../claude/messages.js';
-import { Answer } from '../formats/answer.js';
+import { Answer, type ToolResult } from '../formats/answer.js';
 import type {
   AnthropicEvent,
   ClaudeEvent,
   ClientFormat,
   EventsByFormat,
   OpenAIEvent,
+  Status,
   UiMessageEvent,
   UiMessageMetadata,
 } from './events.js';
-import { type Activity, type Message, MessageBuilder } from './message.js';
+import { type Message, MessageBuilder } from './message.js';
 
 type Reduce<Event> = (event: Event) => Message;
 
@@ -39,9 +40,9 @@ function claudeReducer(): Reduce<ClaudeEvent> {
     thinking: (text) => builder.words('thinking', text),
     toolStarted: (id, name) => builder.toolStarted(id, name),
     toolInput: (id, json) => builder.toolInput(id, json),
+    toolBrokenOff: (id) => builder.toolEnded(id, undefined, 'unfinished'),
     toolBegun: ({ id, label, input }) => builder.toolBegun(id, label.name, input),
-    toolEnded: ({ id }, result) =>
-      builder.toolEnded(id, result?.text, toolState(result && { failed: result.isError })),
+    toolEnded: ({ id }, result) => builder.toolEnded(id, result?.text, toolState(result)),
     notice: (description, done) => builder.activity(description, done),
   });
   return (event) => {
@@ -56,7 +57,7 @@ function claudeReducer(): Reduce<ClaudeEvent> {
         break;
       }
       case 'queue':
-        builder.set({ position: event.position === 0 ? undefined : event.position });
+        setPosition(builder, event.position);
         break;
       case 'outcome': {
         answer.end();
@@ -65,7 +66,11 @@ function claudeReducer(): Reduce<ClaudeEvent> {
         builder.end(event.outcome);
         break;
       }
-      // What follows a gap is whole, and a failure is followed by another try.
+      case 'gap':
+        answer.gap();
+        builder.gap(event);
+        break;
+      // A failure is followed by another try.
     }
     return builder.message;
   };
@@ -111,7 +116,7 @@ function anthropicReducer(): Reduce<AnthropicEvent> {
         if (event.delta?.thinking) builder.words('thinking', event.delta.thinking);
         break;
       case 'ping':
-        if (event.status) builder.activity(event.status.description, event.status.done);
+        if (event.status) setStatus(builder, event.status);
         break;
       case 'message_delta':
         stopReason = event.delta?.stop_reason ?? undefined;
@@ -168,12 +173,11 @@ function uiMessageReducer(): Reduce<UiMessageEvent> {
       case 'tool-output-available':
         builder.toolEnded(toolCallId, String(chunk.output), 'done');
         break;
-      case 'tool-input-error':
       case 'tool-output-error':
         builder.toolEnded(toolCallId, chunk.errorText, 'failed');
         break;
       case 'data-status':
-        if (isActivity(chunk.data)) builder.activity(chunk.data.description, chunk.data.done);
+        if (isStatus(chunk.data)) setStatus(builder, chunk.data);
         break;
       case 'finish':
         builder.end({ status: 'success', ...metadata });
@@ -189,18 +193,27 @@ function uiMessageReducer(): Reduce<UiMessageEvent> {
   };
 }
 
-function toolState(ended: { readonly failed: boolean } | undefined) {
-  if (ended === undefined) return 'unfinished';
-  return ended.failed ? 'failed' : 'done';
+function toolState(result: ToolResult | undefined) {
+  if (result === undefined) return 'unfinished';
+  return result.isError ? 'failed' : 'done';
 }
 
 function failureOf(message: string | undefined, code: string | undefined) {
   return { status: 'error', ...(message && { message }), ...(code && { code }) } as const;
 }
 
-function isActivity(data: unknown): data is Activity {
-  const { description, done } = (data ?? {}) as Partial<Activity>;
+function isStatus(data: unknown): data is Status {
+  const { description, done } = (data ?? {}) as Partial<Status>;
   return typeof description === 'string' && typeof done === 'boolean';
+}
+
+function setStatus(builder: MessageBuilder, { description, done, position }: Status): void {
+  if (position === undefined) builder.activity(description, done);
+  else setPosition(builder, position);
+}
+
+function setPosition(builder: MessageBuilder, position: number): void {
+  builder.set({ position: position === 0 ? undefined : position });
 }
 
 /** Every event id begins with the run's. */

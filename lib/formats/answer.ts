@@ -24,6 +24,8 @@ export interface AnswerSink {
   toolStarted?(id: string, name: string): void;
   /** More of that input, as JSON that is not yet complete. */
   toolInput?(id: string, json: string): void;
+  /** That input will never be complete: the model's answer was broken off, and is asked for again. */
+  toolBrokenOff?(id: string): void;
   /** A tool call of the conversation itself begins. */
   toolBegun(call: ToolCall): void;
   /** It has ended; `undefined` when the run has, and it has not. */
@@ -61,6 +63,8 @@ export class Answer {
   readonly #sink: AnswerSink;
   /** The id of the message whose deltas are coming. */
   #streamedId: string | undefined;
+  /** Whether the beginning of what is streamed is missing. */
+  #isTorn = false;
   /** How the text ends so far; deltas may end within a gap. Empty before the first. */
   #textEnd = '';
   /** Whether something stands between the last text and the next, so that they must not run together. */
@@ -76,8 +80,10 @@ export class Answer {
   readonly #open = new Map<string, (result?: ToolResult) => void>();
   /** The ids of the tool calls whose input is being written, by the index of their block. */
   readonly #inputs = new Map<number | undefined, string>();
-  /** Every tool call of the conversation so far, by id: none begins twice. */
-  readonly #known = new Set<string>();
+  /** Every tool call of which the input has begun, by id: none begins twice. */
+  readonly #started = new Set<string>();
+  /** Every tool call that has begun to run, by id. */
+  readonly #called = new Set<string>();
 
   constructor(sink: AnswerSink) {
     this.#sink = sink;
@@ -108,12 +114,24 @@ export class Answer {
     }
   }
 
+  /** Messages are missing: the deltas that follow belong to nothing, until a message comes whole or begins. */
+  gap(): void {
+    this.#isTorn = true;
+    this.#streamedId = undefined;
+    this.#textEnd = '';
+    this.#setApart();
+    this.#breakOffInputs();
+  }
+
   /** The run is over: nothing stays open. */
   end(): void {
+    this.#breakOffInputs();
     for (const id of this.#open.keys()) this.#close(id);
   }
 
   #streamEvent(event: StreamEvent): void {
+    if (event.type === 'message_start') this.#isTorn = false;
+    if (this.#isTorn) return;
     switch (event.type) {
       case 'content_block_delta':
         if (event.delta?.type === 'text_delta') this.#text(event.delta.text);
@@ -127,10 +145,10 @@ export class Answer {
         break;
       case 'message_start':
         this.#streamedId = event.message?.id;
-        this.#inputs.clear();
+        this.#breakOffInputs();
         this.#setApart();
         this.#sink.stepBegun?.();
-        if (this.#open.delete('api_retry')) this.#sink.notice('Retry worked', true);
+        this.#close('api_retry');
         break;
       case 'message_delta':
         this.#cutOff = event.delta?.stop_reason === 'max_tokens';
@@ -153,6 +171,8 @@ export class Answer {
       else if (block.type === 'text') this.#text(block.text);
       else if (block.type === 'thinking') this.#thinking(block.thinking);
     }
+    // It comes in the place of the message whose deltas have stopped.
+    if (answers) this.#breakOffInputs();
   }
 
   #result(result: ResultMessage): void {
@@ -186,8 +206,8 @@ export class Answer {
   #toolStarted({ index, content_block: block }: StreamEvent): void {
     if (block?.type !== 'tool_use' || typeof block.id !== 'string') return;
     if (typeof block.name !== 'string' || block.name === STRUCTURED_OUTPUT) return;
-    if (this.#known.has(block.id)) return;
-    this.#known.add(block.id);
+    if (this.#started.has(block.id) || this.#called.has(block.id)) return;
+    this.#started.add(block.id);
     this.#inputs.set(index, block.id);
     this.#sink.toolStarted?.(block.id, block.name);
   }
@@ -198,9 +218,19 @@ export class Answer {
     if (delta.partial_json !== '') this.#sink.toolInput?.(id, delta.partial_json);
   }
 
+  #breakOffInputs(): void {
+    for (const id of this.#inputs.values()) {
+      // Should it come after all, it is too late: clients have been told that it does not.
+      this.#called.add(id);
+      this.#sink.toolBrokenOff?.(id);
+    }
+    this.#inputs.clear();
+  }
+
   #toolUse(block: ContentBlock, topLevel: boolean): void {
-    if (typeof block.id !== 'string' || this.#open.has(block.id)) return;
+    if (typeof block.id !== 'string' || this.#called.has(block.id)) return;
     if (block.name === STRUCTURED_OUTPUT) return;
+    this.#called.add(block.id);
     const label = toolLabel(block);
     if (!topLevel) {
       // A subagent may work while the answer is in mid-word: a notice does not touch the text.
@@ -208,7 +238,7 @@ export class Answer {
       return;
     }
     this.#apart = true;
-    this.#known.add(block.id);
+    for (const [index, id] of this.#inputs) if (id === block.id) this.#inputs.delete(index);
     const call = { id: block.id, label, input: block.input };
     this.#sink.toolBegun(call);
     this.#open.set(block.id, (result) => this.#sink.toolEnded(call, result));

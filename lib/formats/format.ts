@@ -24,6 +24,8 @@ export interface ChatRequest {
   readonly user: string | undefined;
   /** The client's own name for the conversation, by which it asks for what is going on in it. */
   readonly chat?: string | undefined;
+  /** The client's own name for the answer that is to go on; absent when a new one is asked for. */
+  readonly answer?: string | undefined;
   /** What came before the turn; absent when the request is a bare prompt. */
   readonly conversation: Conversation | undefined;
   /** Asked by the client's program for itself (a title, tags), not by the person in front of it. */
@@ -53,6 +55,8 @@ export interface Encoder {
    * @param position 1 for the next; 0 when its turn has come
    */
   waiting(position: number): void;
+  /** The process has been started, and has not spoken yet: what can be said without it. May come twice. */
+  spawned?(): void;
   /** @param text the message as the CLI wrote it, one line */
   message(message: ClaudeMessage, text: string): void;
   /** The run is over: the last events, which say truthfully how it ended. */

@@ -41,6 +41,9 @@ export function shortened(text: string): string {
   return `${characters.slice(0, LONGEST_DETAIL).join('')}…`;
 }
 
+/** In linear time, which a regular expression that looks for the end of a long path does not take. */
 function lastPartOf(path: string): string {
-  return /([^/]*)\/*$/.exec(path)?.[1] ?? '';
+  let end = path.length;
+  while (path[end - 1] === '/') end -= 1;
+  return path.slice(path.lastIndexOf('/', end - 1) + 1, end);
 }

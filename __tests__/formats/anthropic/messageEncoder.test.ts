@@ -154,10 +154,13 @@ describe('streamed', () => {
     encoder.end(success);
     expect(events.slice(0, 3)).toEqual([
       [
-        '{"type":"ping","status":{"description":"Waiting: number 2 in the queue","done":false}}',
+        '{"type":"ping","status":{"description":"Waiting: number 2 in the queue","done":false,"position":2}}',
         'ping',
       ],
-      ['{"type":"ping","status":{"description":"Waited in the queue","done":true}}', 'ping'],
+      [
+        '{"type":"ping","status":{"description":"Waited in the queue","done":true,"position":0}}',
+        'ping',
+      ],
       [expect.stringContaining('"message_start"'), 'message_start'],
     ]);
   });

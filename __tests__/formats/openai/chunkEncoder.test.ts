@@ -473,7 +473,7 @@ describe('tools as status', () => {
     const { statuses } = read([init, apiRetry, ...conversation.slice(1)]);
     expect(statuses.slice(0, 2)).toEqual([
       { description: 'Retry 1 of 10 in 1 s: rate limit', done: false },
-      { description: 'Retry worked', done: true },
+      { description: 'Retry 1 of 10 in 1 s: rate limit', done: true },
     ]);
   });
 
@@ -492,7 +492,7 @@ describe('tools as status', () => {
     expect([count(false), count(true)]).toEqual([5, 5]);
   });
 
-  it('never say that a retry worked when the run failed', () => {
+  it('end a retry with the run', () => {
     const { statuses } = read([init, apiRetry], failed('overloaded'));
     expect(statuses).toEqual([
       { description: 'Retry 1 of 10 in 1 s: rate limit', done: false },

@@ -27,18 +27,29 @@ describe('a request of the chat transport', () => {
         { type: 'reasoning', text: 'Hm.' },
         { type: 'dynamic-tool', toolName: 'Read', toolCallId: 't', state: 'output-available' },
         said('Two lines.'),
+        { type: 'step-start' },
+        said('I have counted.'),
       ],
     };
     const { turn, conversation } = read(user(said('How many?')), answer, user(said('Sure?')));
     expect(turn.content).toBe(
-      "The conversation so far:\n\n[user]\nHow many?\n\n[assistant]\nTwo lines.\n\nThe user's new message, to be answered now:\n\nSure?",
+      "The conversation so far:\n\n[user]\nHow many?\n\n[assistant]\nTwo lines.\n\nI have counted.\n\nThe user's new message, to be answered now:\n\nSure?",
     );
-    expect(conversation?.answer).toBe('Two lines.');
+    expect(conversation?.answer).toBe('Two lines.\n\nI have counted.');
   });
 
   it('has its system messages as the system prompt', () => {
     const system = { id: 's', role: 'system', parts: [said('Be brief.')] };
     expect(read(system, user(said('Hello'))).turn.system).toBe('Be brief.');
+  });
+
+  it('names the answer that it wants to go on, and no other', () => {
+    const answer = (id: unknown) => ({ id, role: 'assistant', parts: [said('First half')] });
+    expect(read(user(said('Hello')), answer('msg-1')).answer).toBe('msg-1');
+    for (const id of ['', 5, undefined, 'x'.repeat(257)]) {
+      expect(read(user(said('Hello')), answer(id)).answer).toBeUndefined();
+    }
+    expect(read(user(said('Hello')), answer('msg-1'), user(said('Go'))).answer).toBeUndefined();
   });
 
   it('may have images', () => {

@@ -43,14 +43,6 @@ const fields: Record<string, readonly string[]> = {
   'tool-input-start': ['toolCallId', 'toolName', 'providerExecuted', 'dynamic'],
   'tool-input-delta': ['toolCallId', 'inputTextDelta'],
   'tool-input-available': ['toolCallId', 'toolName', 'input', 'providerExecuted', 'dynamic'],
-  'tool-input-error': [
-    'toolCallId',
-    'toolName',
-    'input',
-    'providerExecuted',
-    'dynamic',
-    'errorText',
-  ],
   'tool-output-available': ['toolCallId', 'output', 'providerExecuted', 'dynamic'],
   'tool-output-error': ['toolCallId', 'providerExecuted', 'dynamic', 'errorText'],
   'data-status': ['data', 'transient'],
@@ -65,6 +57,8 @@ export function messageOf(chunks: readonly Chunk[]) {
   const parts: Part[] = [];
   const open = new Map<string, Part>();
   const tools = new Map<string, Part>();
+  /** The tools of the current step: only there does the reader find the one whose input goes on. */
+  let step = new Map<string, Part>();
   const opened = (key: string) => {
     const part = open.get(key);
     if (part === undefined) throw new Error(`${key} has not begun, or is over.`);
@@ -79,34 +73,44 @@ export function messageOf(chunks: readonly Chunk[]) {
     parts.push(part);
     return part;
   };
+  const begin = (id: string, part: Part) => {
+    if (tools.has(id)) throw new Error(`The tool ${id} begins twice.`);
+    tools.set(id, add(part));
+    step.set(id, part);
+  };
+  const writing = (id: string) => {
+    const part = step.get(id);
+    if (part?.state !== 'input-streaming') throw new Error(`No input of ${id} is being written.`);
+    return part;
+  };
   for (const chunk of chunks) {
     const { type, id = '', toolCallId = '' } = chunk;
     const known = fields[type];
     const strange = Object.keys(chunk).filter((name) => name !== 'type' && !known?.includes(name));
     if (known === undefined || strange.length > 0) throw new Error(`${type} has ${strange}.`);
-    const [kind = '', step] = /^(text|reasoning)-(\w+)$/.exec(type)?.slice(1) ?? [];
-    if (step === 'start') open.set(`${kind} ${id}`, add({ type: kind, text: '' }));
-    if (step === 'delta') opened(`${kind} ${id}`).text += String(chunk.delta);
-    if (step === 'end' && opened(`${kind} ${id}`)) open.delete(`${kind} ${id}`);
+    const [kind = '', change] = /^(text|reasoning)-(\w+)$/.exec(type)?.slice(1) ?? [];
+    if (change === 'start') open.set(`${kind} ${id}`, add({ type: kind, text: '' }));
+    if (change === 'delta') opened(`${kind} ${id}`).text += String(chunk.delta);
+    if (change === 'end' && opened(`${kind} ${id}`)) open.delete(`${kind} ${id}`);
     switch (type) {
       case 'start-step':
         add({ type: 'step-start' });
+        step = new Map();
         break;
       case 'tool-input-start': {
         const { toolName = '' } = chunk;
-        tools.set(toolCallId, add({ type: 'tool', toolName, state: 'input-streaming', text: '' }));
+        begin(toolCallId, { type: 'tool', toolName, state: 'input-streaming', text: '' });
         break;
       }
       case 'tool-input-delta':
-        tool(toolCallId).text += String(chunk.inputTextDelta);
+        writing(toolCallId).text += String(chunk.inputTextDelta);
         break;
       case 'tool-input-available': {
         const { toolName = '', input } = chunk;
-        if (!tools.has(toolCallId)) tools.set(toolCallId, add({ type: 'tool' }));
-        Object.assign(tool(toolCallId), { toolName, input, state: 'input-available' });
+        if (!step.has(toolCallId)) begin(toolCallId, { type: 'tool', state: 'input-streaming' });
+        Object.assign(writing(toolCallId), { toolName, input, state: 'input-available' });
         break;
       }
-      case 'tool-input-error':
       case 'tool-output-error':
         Object.assign(tool(toolCallId), { state: 'output-error', errorText: chunk.errorText });
         break;
@@ -116,6 +120,8 @@ export function messageOf(chunks: readonly Chunk[]) {
         break;
     }
   }
+  const unfinished = [...tools].filter(([, { state }]) => !state?.startsWith('output'));
+  if (unfinished.length > 0) throw new Error(`${unfinished.map(([id]) => id)} has no output.`);
   if (open.size > 0) throw new Error(`${[...open.keys()]} has not been ended.`);
   return parts;
 }

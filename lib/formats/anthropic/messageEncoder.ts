@@ -34,6 +34,7 @@ export class MessageEncoder implements Encoder, AnswerSink {
     this.#ping(
       this.#isWaiting ? `Waiting: number ${position} in the queue` : 'Waited in the queue',
       !this.#isWaiting,
+      position,
     );
   }
 
@@ -74,8 +75,8 @@ export class MessageEncoder implements Encoder, AnswerSink {
   }
 
   /** A `ping` may come at any time, and every client passes over what it does not know of it. */
-  #ping(description: string, done: boolean): void {
-    this.#send({ type: 'ping', status: { description, done } });
+  #ping(description: string, done: boolean, position?: number): void {
+    this.#send({ type: 'ping', status: { description, done, position } });
   }
 
   #begin(model: string | undefined): void {

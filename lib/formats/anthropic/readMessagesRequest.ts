@@ -2,6 +2,7 @@ import { ClaudeStreamError } from '../../errors.js';
 import type { ChatRequest } from '../format.js';
 import { readSchema } from '../readSchema.js';
 import { readBody, readFlag, readObject, readText, readTurn } from '../readTurn.js';
+import { setApart } from '../setApart.js';
 
 /**
  * Reads the body of POST /v1/messages. What Claude Code has no setting for (`max_tokens`, `temperature`,
@@ -75,7 +76,9 @@ function withoutWork(messages: unknown): unknown {
   if (!Array.isArray(messages)) return messages;
   return messages.map((message) => {
     const { content } = (message ?? {}) as Record<string, unknown>;
-    return Array.isArray(content) ? { ...message, content: content.map(wordsOf) } : message;
+    return Array.isArray(content)
+      ? { ...message, content: setApart(content.map(wordsOf)) }
+      : message;
   });
 }
 

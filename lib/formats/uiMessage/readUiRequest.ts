@@ -1,5 +1,6 @@
 import type { ChatRequest } from '../format.js';
 import { readBody, readFlag, readText, readTurn } from '../readTurn.js';
+import { setApart } from '../setApart.js';
 
 /**
  * Reads what the AI SDK's chat transport posts: `{id, messages, trigger, messageId}` and whatever the application has
@@ -21,16 +22,32 @@ export function readUiRequest(body: unknown): ChatRequest {
     includeUsage: true,
     modelName: turn.model,
     chat: readText(fields, 'id'),
+    answer: readAnswer(fields.messages),
     background: false,
   };
+}
+
+/** Longest name of an answer that is given back, in characters: it must fit into a line. */
+const LONGEST_ID = 256;
+
+/** When the last message is an answer the AI SDK has it go on, if the stream bears its name; else it shows it twice. */
+function readAnswer(messages: unknown): string | undefined {
+  const { role, id } = (Array.isArray(messages) ? (messages.at(-1) ?? {}) : {}) as Record<
+    string,
+    unknown
+  >;
+  const isAnswer = role === 'assistant' && typeof id === 'string' && id !== '';
+  return isAnswer && id.length <= LONGEST_ID ? id : undefined;
 }
 
 /** Leaves the words and the files of a conversation; what a part is replaced by keeps the others at their index. */
 function withoutWork(messages: unknown): unknown {
   if (!Array.isArray(messages)) return messages;
   return messages.map((message) => {
-    const { parts } = (message ?? {}) as Record<string, unknown>;
-    return Array.isArray(parts) ? { ...message, parts: parts.map(wordsOf) } : message;
+    const { role, parts } = (message ?? {}) as Record<string, unknown>;
+    if (!Array.isArray(parts)) return message;
+    const words = parts.map(wordsOf);
+    return { ...message, parts: role === 'assistant' ? setApart(words) : words };
   });
 }
 

@@ -4,6 +4,7 @@ import { Answer, type AnswerSink, type ToolCall, type ToolResult } from '../answ
 import { type Collector, type EncoderContext, failureOf, type JsonResponse } from '../format.js';
 import { errorResponse } from './errorResponse.js';
 import { messageMetadata } from './messageMetadata.js';
+import { NO_RESULT } from './noResult.js';
 import { withoutGap } from './withoutGap.js';
 
 interface WordsPart {
@@ -62,7 +63,7 @@ export class UiMessageCollector implements Collector, AnswerSink {
       return errorResponse(failureOf(outcome, this.#context.exposeErrors));
     }
     const body = {
-      id: this.#context.runId,
+      id: this.#context.request.answer ?? this.#context.runId,
       role: 'assistant',
       metadata: messageMetadata(outcome),
       parts: this.#parts.map(shown),
@@ -96,7 +97,7 @@ function shown(part: WordsPart | ToolPart | { readonly type: 'step-start' }): ob
         input: call.input ?? {},
         providerExecuted: true,
       };
-      if (result === undefined) return { ...tool, state: 'input-available' };
+      if (result === undefined) return { ...tool, state: 'output-error', errorText: NO_RESULT };
       return result.isError
         ? { ...tool, state: 'output-error', errorText: result.text }
         : { ...tool, state: 'output-available', output: result.text };

@@ -1,11 +1,11 @@
 import type { ClaudeMessage } from '../../claude/messages.js';
-import { publicMessageOf } from '../../errors.js';
 import type { Outcome } from '../../outcome.js';
 import { escapeLineSeparators } from '../../sse/frames.js';
 import { Answer, type AnswerSink, type ToolCall, type ToolResult } from '../answer.js';
 import { type Emit, type Encoder, type EncoderContext, failureOf } from '../format.js';
 import { firstPiece, piecesOf } from '../pieces.js';
 import { messageMetadata } from './messageMetadata.js';
+import { NO_RESULT } from './noResult.js';
 import { withoutGap } from './withoutGap.js';
 
 type PartType = 'text' | 'reasoning';
@@ -22,6 +22,7 @@ export class UiMessageEncoder implements Encoder, AnswerSink {
   readonly #emit: Emit;
   readonly #answer = new Answer(this);
   #begun = false;
+  #isWaiting = false;
   #inStep = false;
   #part: { readonly type: PartType; readonly id: string } | undefined;
   #parts = 0;
@@ -34,8 +35,15 @@ export class UiMessageEncoder implements Encoder, AnswerSink {
   }
 
   waiting(position: number): void {
-    if (position > 0) this.#status(`Waiting: number ${position} in the queue`, false);
-    else this.#status('Waited in the queue', true);
+    this.#begin();
+    this.#isWaiting = position > 0;
+    if (this.#isWaiting) this.#status(`Waiting: number ${position} in the queue`, false, position);
+    else this.#status('Waited in the queue', true, 0);
+  }
+
+  /** The client learns the run's id before Claude speaks: with it it can stop the run. */
+  spawned(): void {
+    this.#begin();
   }
 
   message(message: ClaudeMessage): void {
@@ -45,11 +53,9 @@ export class UiMessageEncoder implements Encoder, AnswerSink {
 
   end(outcome: Outcome): void {
     this.#begin();
+    if (this.#isWaiting) this.waiting(0);
     this.#endPart();
     this.#answer.end();
-    for (const [toolCallId, toolName] of this.#writing) {
-      this.#send({ type: 'tool-input-error', toolCallId, toolName, ...TOOL, ...UNFINISHED });
-    }
     this.#endStep();
     if (outcome.status === 'success') {
       this.#send({ type: 'finish', messageMetadata: messageMetadata(outcome) });
@@ -94,14 +100,20 @@ export class UiMessageEncoder implements Encoder, AnswerSink {
     this.#endPart();
     if (!this.#showsTools) return;
     this.#beginStep();
+    this.#inputAvailable(toolCallId, label.name, input ?? {});
+  }
+
+  #inputAvailable(toolCallId: string, toolName: string, input: unknown): void {
+    this.#send({ type: 'tool-input-available', toolCallId, toolName, input, ...TOOL });
     this.#writing.delete(toolCallId);
-    this.#send({
-      type: 'tool-input-available',
-      toolCallId,
-      toolName: label.name,
-      input: input ?? {},
-      ...TOOL,
-    });
+  }
+
+  /** By chunks that the first release of v5 knows, too: to it `tool-input-error` is fatal. */
+  toolBrokenOff(toolCallId: string): void {
+    const toolName = this.#writing.get(toolCallId);
+    if (toolName === undefined) return;
+    this.#inputAvailable(toolCallId, toolName, {});
+    this.#send({ type: 'tool-output-error', toolCallId, ...TOOL, errorText: NO_RESULT });
   }
 
   toolEnded({ id: toolCallId }: ToolCall, result: ToolResult | undefined): void {
@@ -122,15 +134,16 @@ export class UiMessageEncoder implements Encoder, AnswerSink {
   }
 
   /** Told to `onData`, and no part of the message. */
-  #status(description: string, done: boolean): void {
-    this.#send({ type: 'data-status', data: { description, done }, transient: true });
+  #status(description: string, done: boolean, position?: number): void {
+    this.#send({ type: 'data-status', data: { description, done, position }, transient: true });
   }
 
   #begin(): void {
     if (this.#begun) return;
     this.#begun = true;
-    const { runId } = this.#context;
-    this.#send({ type: 'start', messageId: runId, messageMetadata: { runId } });
+    const { runId, request } = this.#context;
+    const messageId = request.answer ?? runId;
+    this.#send({ type: 'start', messageId, messageMetadata: { runId } });
   }
 
   #beginStep(): void {
@@ -142,6 +155,8 @@ export class UiMessageEncoder implements Encoder, AnswerSink {
   #endStep(): void {
     this.#endPart();
     if (!this.#inStep) return;
+    // Their reader finds the input of a tool only within its step.
+    for (const id of this.#writing.keys()) this.toolBrokenOff(id);
     this.#inStep = false;
     this.#send({ type: 'finish-step' });
   }
@@ -177,8 +192,3 @@ export class UiMessageEncoder implements Encoder, AnswerSink {
     this.#emit(escapeLineSeparators(JSON.stringify(chunk)));
   }
 }
-
-const NO_RESULT = publicMessageOf('interrupted');
-
-/** Of a tool whose input was never completed. */
-const UNFINISHED = { input: null, errorText: NO_RESULT };
