@@ -148,7 +148,7 @@ async function run(code: string, shown: string[]): Promise<void> {
     ...redis,
     claudeStream: keep(library.claudeStream),
     openaiRouter: keep(library.openaiRouter),
-    streamClaude: (path: string, options: object) =>
+    streamClaude: (path: string, options: client.StreamOptions<'claude'>) =>
       client.streamClaude(`${origin}${path}`, options),
     express: listening,
     app: listening(),

@@ -14,6 +14,7 @@ export type {
 export {
   type Activity,
   emptyMessage,
+  endMessage,
   type Gap,
   type Message,
   type Part,

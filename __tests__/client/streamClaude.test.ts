@@ -130,6 +130,33 @@ describe('a question', () => {
     expect(events.at(-1)?.chunk.choices?.[0]?.finish_reason).toBe('stop');
   });
 
+  it('may set any header, however it is written', async () => {
+    let headers: Record<string, unknown> = {};
+    const url = await answering((request, response) => {
+      ({ headers } = request);
+      response.writeHead(204).end();
+    });
+    const own = { 'Content-Type': 'application/json', Accept: 'text/*', 'X-User': 'ada' };
+    const reading = all(streamClaude(url, { ...hi, headers: own }));
+    await expect(reading).rejects.toMatchObject({ code: 'not_a_stream' });
+    expect(headers).toMatchObject({
+      'content-type': 'application/json',
+      accept: 'text/*',
+      'x-user': 'ada',
+    });
+  });
+
+  it('in a format that there is not is not asked', async () => {
+    const format = 'xml' as 'claude';
+    const reading = all(streamClaude('http://127.0.0.1:1', { ...hi, format }));
+    await expect(reading).rejects.toThrow('There is no format "xml".');
+  });
+
+  it('may be given any time', async () => {
+    const server = await start('ticks', {}, { TICKS: '2', INTERVAL: '10' });
+    expect(await all(streamClaude(server.url, { ...hi, idleTimeout: Infinity }))).not.toEqual([]);
+  });
+
   it('that is refused is an error, and asked once', async () => {
     const server = await start('ticks');
     await expect(all(streamClaude(server.url, { body: {} }))).rejects.toMatchObject({
@@ -234,6 +261,48 @@ describe('a line that is cut', () => {
     expect(asked).toBe(1);
   });
 
+  it('is an error when the server has nothing more, and the end has not come', async () => {
+    const url = await answering(({ method }, response) => {
+      if (method !== 'POST') {
+        response.writeHead(204).end();
+        return;
+      }
+      response.writeHead(200, { 'content-type': 'text/event-stream' });
+      response.end('retry: 1\nid: r:0\n\nevent: system\nid: r:1\ndata: {"type":"system"}\n\n');
+    });
+    await expect(all(streamClaude(url, hi))).rejects.toMatchObject({
+      code: 'stream_cut',
+      status: 204,
+    });
+  });
+
+  it('has come back in vain when nothing new has come', async () => {
+    let asked = 0;
+    const url = await answering((_request, response) => {
+      asked += 1;
+      response.writeHead(200, { 'content-type': 'text/event-stream' });
+      response.end('retry: 1\nid: r:0\n\nevent: failure\ndata: {"code":"store_unavailable"}\n\n');
+    });
+    await expect(all(streamClaude(url, { ...hi, retries: 2 }))).rejects.toMatchObject({
+      code: 'stream_cut',
+    });
+    expect(asked).toBe(3);
+  });
+
+  it.each(['onBytes', 'onRun'])('is not what %s throws', async (name) => {
+    let asked = 0;
+    const url = await answering((_request, response) => {
+      asked += 1;
+      response.writeHead(200, { 'content-type': 'text/event-stream', 'claude-run-id': 'r' });
+      response.write('retry: 1\nid: r:0\n\nevent: system\nid: r:1\ndata: {}\n\n');
+    });
+    const fail = () => {
+      throw new Error('My own.');
+    };
+    await expect(all(streamClaude(url, { ...hi, [name]: fail }))).rejects.toThrow('My own.');
+    expect(asked).toBe(1);
+  });
+
   it('is an error when the run is gone', async () => {
     const url = await answering(({ method }, response) => {
       if (method !== 'POST') {
@@ -264,6 +333,20 @@ describe('a run that has been begun elsewhere', () => {
     await allKept(server);
     expect(await all(streamClaude(server.url, { run: String(whole.at(-1)?.id) }))).toEqual([]);
     expect(server.pids).toHaveLength(1);
+  });
+
+  it.each([
+    ['/chat?next=/a?b&token=T', '/chat/r?next=/a?b&token=T'],
+    ['/chat/?a', '/chat/r?a'],
+  ])('has the query of %s, whole', async (path, expected) => {
+    let asked: string | undefined;
+    const url = await answering(({ url: asking }, response) => {
+      asked = asking;
+      response.writeHead(204).end();
+    });
+    const { origin } = new URL(url);
+    expect(await all(streamClaude(`${origin}${path}`, { run: 'r' }))).toEqual([]);
+    expect(asked).toBe(expected);
   });
 
   it('is asked for with the query of the URL and the headers', async () => {
@@ -316,6 +399,51 @@ describe('to abort', () => {
     await expect(all(streamClaude(url, { ...hi, signal, onReconnect }))).rejects.toMatchObject({
       name: 'AbortError',
     });
+  });
+
+  it('before the answer has begun throws at once, and stops the run when its id comes', async () => {
+    const { signal, abort } = aborting();
+    let cancelled: (url: string) => void;
+    const cancel = new Promise<string>((resolve) => {
+      cancelled = resolve;
+    });
+    let answer = () => {};
+    const url = await answering(({ method, url: path = '' }, response) => {
+      if (method === 'DELETE') {
+        response.end();
+        cancelled(path);
+        return;
+      }
+      answer = () => {
+        response.writeHead(200, { 'content-type': 'text/event-stream', 'claude-run-id': 'late' });
+        response.write(': keep-alive\n\n');
+      };
+      abort();
+    });
+    await expect(all(streamClaude(url, { ...hi, signal }))).rejects.toMatchObject({
+      name: 'AbortError',
+    });
+    answer();
+    expect(await cancel).toBe('/chat/late');
+  });
+
+  it('ends the loop at that event, whatever has come with it', async () => {
+    const url = await answering((_request, response) => {
+      response.writeHead(200, { 'content-type': 'text/event-stream' });
+      response.end(
+        'event: system\nid: r:1\ndata: {}\n\nevent: outcome\nid: r:2\ndata: {"status":"success"}\n\n',
+      );
+    });
+    const { signal, abort } = aborting();
+    const seen: unknown[] = [];
+    const reading = (async () => {
+      for await (const event of streamClaude(url, { ...hi, signal })) {
+        seen.push(event);
+        abort();
+      }
+    })();
+    await expect(reading).rejects.toMatchObject({ name: 'AbortError' });
+    expect(seen).toHaveLength(1);
   });
 
   it('before it has begun sends nothing', async () => {

@@ -127,6 +127,62 @@ test('a page that is loaded anew goes on with the answer', async () => {
   expect(await page.$$('article')).toHaveLength(1);
 });
 
+test('nothing goes on in an answer that was stopped', async () => {
+  await ask('bash: tail -f /dev/null');
+  await page.waitForSelector('details[data-state="running"]');
+  await page.keyboard.press('Escape');
+  await isOver();
+  expect(await textOf('details[data-state="unfinished"] .time')).toMatch(/^broken off after/);
+});
+
+test('a page that was loaded anew before its answer had a name says so', async () => {
+  await page.evaluate(() => sessionStorage.setItem('claude-stream', '[{"prompt":"hello"}]'));
+  await page.reload();
+  expect(await textOf('.failure')).toContain('Please ask again.');
+});
+
+test('a session that is gone is told once, and another begun', async () => {
+  const outcome = { status: 'success', sessionId: '11111111-2222-4333-8444-555555555555' };
+  const message = { parts: [], activities: [], gaps: [], outcome };
+  const kept = JSON.stringify([{ prompt: 'hello', message }]);
+  await page.evaluate((text) => sessionStorage.setItem('claude-stream', text), kept);
+  await page.reload();
+  await ask('hello');
+  await isOver();
+  expect(await textOf('.failure')).toContain('(session_not_found)');
+  await ask('hello');
+  await isOver();
+  await sees('👋');
+});
+
+test('a reader who has scrolled up stays there, also at the end', async () => {
+  await ask('long 20000');
+  await isOver();
+  await ask('tick 3 200');
+  await sees('tick 1 ');
+  await page.$eval('#chat', (chat) => {
+    chat.scrollTop = 0;
+  });
+  await isOver();
+  expect(await page.$eval('#chat', (chat) => chat.scrollTop)).toBe(0);
+});
+
+test('a screen of 320 by 256 has room for an answer', async () => {
+  await page.setViewport({ width: 320, height: 256 });
+  await ask('hello');
+  await isOver();
+  const isWide = await page.evaluate(
+    () => document.documentElement.scrollWidth > document.documentElement.clientWidth,
+  );
+  expect(isWide).toBe(false);
+  // The page scrolls as a whole, and nothing within it.
+  const heights = await page.$eval('#chat', ({ scrollHeight, clientHeight }) => [
+    scrollHeight,
+    clientHeight,
+  ]);
+  expect(heights[0]).toBe(heights[1]);
+});
+
 test('the stop button and the Escape key stop the run, and the page says so', async () => {
   await ask('tick 100 200');
   await sees('tick 2 ');

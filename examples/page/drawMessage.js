@@ -188,13 +188,15 @@ function activityItems({ activities, position }) {
 }
 
 /** @param {Message} message */
-function endingOf({ outcome, usage, model }) {
+function endingOf({ outcome, usage, model, gaps }) {
   if (outcome === undefined) return [];
+  const missing = gaps.length === 0 ? [] : [paragraph('ending')];
+  for (const one of missing) one.textContent = 'Some of this answer was not kept by the server.';
   if (outcome.status !== 'success') {
     const failure = paragraph('failure');
     failure.setAttribute('role', 'alert');
     failure.textContent = `${outcome.message ?? 'The answer failed.'}${outcome.code ? ` (${outcome.code})` : ''}`;
-    return [failure];
+    return [...missing, failure];
   }
   const facts = [
     model,
@@ -204,7 +206,7 @@ function endingOf({ outcome, usage, model }) {
   ];
   const ending = paragraph('ending');
   ending.textContent = facts.filter(Boolean).join(' · ');
-  return [ending];
+  return [...missing, ending];
 }
 
 /** @param {number} ms */

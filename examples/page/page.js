@@ -6,6 +6,7 @@
 import {
   ClientError,
   emptyMessage,
+  endMessage,
   messageReducer,
   streamClaude,
   wordsOf,
@@ -28,6 +29,9 @@ const SILENCE = 7_000;
 
 /** Silence after which the connection counts as lost, in ms: four of these comments. */
 const LOST = 20_000;
+
+const TOO_EARLY =
+  'The page was loaded anew before the server had named this answer. Please ask again.';
 
 const line = element('line');
 const lineText = element('line-text');
@@ -91,11 +95,14 @@ async function follow(exchange, answer) {
   const reduce = messageReducer();
   const draw = drawMessage(answer, { isLive: exchange.runId === undefined });
   let message = emptyMessage;
-  const session = exchanges.findLast((one) => one.message?.outcome?.sessionId)?.message?.outcome
-    ?.sessionId;
   const asking = exchange.runId
     ? { run: exchange.runId }
-    : { body: { prompt: exchange.prompt, session } };
+    : { body: { prompt: exchange.prompt, session: lastSession() } };
+  const show = oncePerFrame(() => {
+    const isFollowed = isAtEnd();
+    draw(message);
+    if (isFollowed) scrollToEnd();
+  });
   try {
     const events = streamClaude('/chat', {
       ...asking,
@@ -111,27 +118,64 @@ async function follow(exchange, answer) {
     });
     for await (const event of events) {
       message = reduce(event);
-      const isAtEnd = chat.scrollHeight - chat.scrollTop - chat.clientHeight < 60;
-      draw(message);
-      if (isAtEnd) chat.scrollTop = chat.scrollHeight;
+      show.soon();
     }
     exchange.message = message;
     said.textContent = announcement(message);
   } catch (error) {
     exchange.problem = abort.signal.aborted ? 'You have stopped this answer.' : inWords(error);
-    exchange.message = {
-      ...message,
-      outcome: { status: 'interrupted', message: exchange.problem },
-    };
-    draw(exchange.message);
+    message = endMessage(message, { status: 'interrupted', message: exchange.problem });
+    exchange.message = message;
     said.textContent = exchange.problem;
   } finally {
     delete exchange.runId;
     keep();
     running = undefined;
     setRunning(false);
-    chat.scrollTop = chat.scrollHeight;
+    show.now();
   }
+}
+
+/** The session to go on with: that of the last answer, unless the server does not know it any more. */
+function lastSession() {
+  const outcomes = exchanges.map(({ message }) => message?.outcome);
+  const last = outcomes.findLast((one) => one?.sessionId || one?.code === 'session_not_found');
+  return last?.code === 'session_not_found' ? undefined : last?.sessionId;
+}
+
+/**
+ * An answer may have thousands of events a second; a screen has sixty frames.
+ * @param {() => void} draw
+ */
+function oncePerFrame(draw) {
+  let frame = 0;
+  const now = () => {
+    cancelAnimationFrame(frame);
+    frame = 0;
+    draw();
+  };
+  return {
+    soon() {
+      frame ||= requestAnimationFrame(now);
+    },
+    now,
+  };
+}
+
+/** What scrolls: the conversation, or on a screen that is not high the whole page. */
+function scroller() {
+  const isOwn = getComputedStyle(chat).overflowY === 'auto';
+  return isOwn ? chat : (document.scrollingElement ?? chat);
+}
+
+function isAtEnd() {
+  const { scrollHeight, scrollTop, clientHeight } = scroller();
+  return scrollHeight - scrollTop - clientHeight < 60;
+}
+
+function scrollToEnd() {
+  const place = scroller();
+  place.scrollTop = place.scrollHeight;
 }
 
 /** @param {import('claude-stream/client').Message} message */
@@ -205,7 +249,7 @@ function ask(question) {
   keep();
   prompt.value = '';
   const answer = article(exchange);
-  chat.scrollTop = chat.scrollHeight;
+  scrollToEnd();
   void follow(exchange, answer);
 }
 
@@ -258,6 +302,11 @@ for (const exchange of exchanges) {
   const answer = article(exchange);
   if (exchange.message) drawMessage(answer, { isLive: false })(exchange.message);
   else if (exchange.runId) void follow(exchange, answer);
+  else {
+    const outcome = /** @type {const} */ ({ status: 'interrupted', message: TOO_EARLY });
+    exchange.message = endMessage(emptyMessage, outcome);
+    drawMessage(answer, { isLive: false })(exchange.message);
+  }
 }
-chat.scrollTop = chat.scrollHeight;
+scrollToEnd();
 prompt.focus();

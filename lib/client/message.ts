@@ -70,6 +70,20 @@ export function wordsOf({ parts }: Message, type: WordsPart['type']): string {
   return words.join('\n\n');
 }
 
+/**
+ * The message of an answer that is over: nothing of it goes on any more, and a tool that has not ended is `unfinished`.
+ * For an answer that a client has given up; those that come to their end are ended by their last event.
+ */
+export function endMessage(message: Message, outcome: ShownOutcome): Message {
+  const parts = message.parts.map((part) =>
+    part.type === 'tool' && (part.state === 'writing' || part.state === 'running')
+      ? { ...part, state: 'unfinished' as const }
+      : part,
+  );
+  const activities = message.activities.map((one) => (one.done ? one : { ...one, done: true }));
+  return { ...message, parts, activities, outcome, position: undefined };
+}
+
 /** Puts a message together. */
 export class MessageBuilder {
   message = emptyMessage;
@@ -138,17 +152,8 @@ export class MessageBuilder {
     this.set({ activities: [...others, { description, done }].slice(-MOST_ACTIVITIES) });
   }
 
-  /** What has not ended has not ended well, and goes on no more. */
   end(outcome: ShownOutcome): void {
-    const activities = this.message.activities.map((one) =>
-      one.done ? one : { ...one, done: true },
-    );
-    const parts = this.message.parts.map((part) =>
-      part.type === 'tool' && (part.state === 'writing' || part.state === 'running')
-        ? { ...part, state: 'unfinished' as const }
-        : part,
-    );
-    this.set({ parts, activities, outcome, position: undefined });
+    this.message = endMessage(this.message, outcome);
   }
 
   #tool(id: string, change: (part: ToolPart) => Partial<ToolPart>): void {

@@ -29,7 +29,8 @@ const reducers: { readonly [Format in ClientFormat]: () => Reduce<EventsByFormat
 export function messageReducer<Format extends ClientFormat = 'claude'>(
   format: Format = 'claude' as Format,
 ): Reduce<EventsByFormat[Format]> {
-  const create: () => Reduce<EventsByFormat[Format]> = reducers[format];
+  const create: (() => Reduce<EventsByFormat[Format]>) | undefined = reducers[format];
+  if (create === undefined) throw new TypeError(`There is no format "${format}".`);
   return create();
 }
 

@@ -10,7 +10,7 @@ export interface ReadOptions<Format extends ClientFormat> {
    * Default 60 000; `false`: none is too long.
    */
   readonly idleTimeout?: number | false | undefined;
-  /** Called with everything that comes, keep-alive comments too: as long as it is called, the line is alive. */
+  /** Called with everything that comes, keep-alive comments too: as long as it is called, the connection is alive. */
   readonly onBytes?: ((bytes: number) => void) | undefined;
   /** Told how long to wait before coming back, in ms: there is something to come back to. */
   readonly onRetry?: ((ms: number) => void) | undefined;
@@ -18,6 +18,9 @@ export interface ReadOptions<Format extends ClientFormat> {
 
 /** In ms. Four comments of a server with the default `keepAlive` are missing then. */
 export const IDLE_TIMEOUT = 60_000;
+
+/** Above it, timers fire at once: in ms, a month. */
+export const LONGEST_TIMER = 2 ** 31 - 1;
 
 /** What an event of a format is made of, and whether it is the last one; `undefined` for what only ends the stream. */
 interface Reader<Event> {
@@ -43,6 +46,15 @@ const readers: { readonly [Format in ClientFormat]: Reader<EventsByFormat[Format
     isLast: ({ data }) => data === '[DONE]',
   },
 };
+
+/** @throws TypeError for a format that there is not */
+export function readerOf<Format extends ClientFormat>(
+  format: Format = 'claude' as Format,
+): Reader<EventsByFormat[Format]> {
+  const reader: Reader<EventsByFormat[Format]> | undefined = readers[format];
+  if (reader === undefined) throw new TypeError(`There is no format "${format}".`);
+  return reader;
+}
 
 function claudeEvent({ id, event, data }: EventSourceMessage): ClaudeEvent {
   switch (event) {
@@ -70,9 +82,9 @@ export async function* readEvents<Format extends ClientFormat = 'claude'>(
   source: Response | ReadableStream<Uint8Array>,
   { format, onBytes, onRetry, idleTimeout = IDLE_TIMEOUT }: ReadOptions<Format> = {},
 ): AsyncGenerator<EventsByFormat[Format], void, undefined> {
+  const reader = readerOf(format);
   const body = 'body' in source ? await bodyOf(source, idleTimeout) : source;
   if (body === undefined) return;
-  const reader: Reader<EventsByFormat[Format]> = readers[format ?? ('claude' as Format)];
   const messages: EventSourceMessage[] = [];
   const parser = createParser({ onEvent: (message) => messages.push(message), onRetry });
   const decoder = new TextDecoder();
@@ -132,7 +144,8 @@ async function notLaterThan<Value>(
   if (idleTimeout === false) return value;
   let timer: ReturnType<typeof setTimeout> | undefined;
   const silence = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => reject(connectionLost(idleTimeout)), idleTimeout);
+    const silent = () => reject(connectionLost(idleTimeout));
+    timer = setTimeout(silent, Math.min(idleTimeout, LONGEST_TIMER));
   });
   try {
     return await Promise.race([value, silence]);

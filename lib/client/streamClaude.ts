@@ -1,14 +1,25 @@
 import { ClientError } from './clientError.js';
 import type { ClientFormat, EventsByFormat } from './events.js';
-import { connectionLost, IDLE_TIMEOUT, readEvents } from './readEvents.js';
+import { connectionLost, IDLE_TIMEOUT, LONGEST_TIMER, readEvents, readerOf } from './readEvents.js';
 
-export interface StreamOptions<Format extends ClientFormat> {
+/** What to ask, or with which run to go on instead. */
+export type StreamOptions<Format extends ClientFormat> = ConnectionOptions<Format> &
+  (
+    | {
+        /** The request's body, which is sent as JSON. */
+        readonly body: unknown;
+        readonly run?: undefined;
+      }
+    | {
+        /** The id of a run, or of the event of it that was seen last. */
+        readonly run: string;
+        readonly body?: undefined;
+      }
+  );
+
+interface ConnectionOptions<Format extends ClientFormat> {
   /** The format that the server speaks at this URL. Default `'claude'`. */
   readonly format?: Format | undefined;
-  /** The request's body, which is sent as JSON; not with `run`. */
-  readonly body?: unknown;
-  /** The run to go on with, by its id or by the id of the event that was seen last, instead of asking for a new one. */
-  readonly run?: string | undefined;
   /** Headers of every request. */
   readonly headers?: Readonly<Record<string, string>> | undefined;
   /** Whether cookies are sent to another origin. Default: the `fetch` default. */
@@ -17,7 +28,10 @@ export interface StreamOptions<Format extends ClientFormat> {
   readonly signal?: AbortSignal | undefined;
   /** Whether aborting `signal` cancels the run on the server. Default `true`. */
   readonly cancelOnAbort?: boolean | undefined;
-  /** How often in a row one comes back in vain. Default 10, which is about three minutes; 0 never comes back. */
+  /**
+   * How often in a row one comes back in vain: without a new event, and for less than 5 s. Default 10, which is about
+   * three minutes; 0 never comes back.
+   */
   readonly retries?: number | undefined;
   /**
    * Silence after which the connection counts as lost, in ms, be it before the answer begins; the server breaks it every
@@ -26,7 +40,7 @@ export interface StreamOptions<Format extends ClientFormat> {
   readonly idleTimeout?: number | false | undefined;
   /** Told the run's id, once it is known: with it another page can go on. */
   readonly onRun?: ((runId: string) => void) | undefined;
-  /** Told that the line is cut, when it is tried again, in ms, and for what reason. */
+  /** Told that the connection is lost, when it is tried again, in ms, and for what reason. */
   readonly onReconnect?: ((wait: number, reason: unknown) => void) | undefined;
   /** Called with everything that comes, keep-alive comments too. */
   readonly onBytes?: ((bytes: number) => void) | undefined;
@@ -37,6 +51,9 @@ export interface StreamOptions<Format extends ClientFormat> {
 /** Between two attempts, in ms; doubled with every further one in a row. */
 const FIRST_WAIT = 1_000;
 const LONGEST_WAIT = 30_000;
+
+/** A connection that has lasted so long was not in vain, in ms: a long tool sends nothing but comments. */
+const LASTING = 5_000;
 
 /** How long the server may take to hear that a run is to be cancelled, in ms. */
 const CANCEL_TIMEOUT = 10_000;
@@ -49,30 +66,38 @@ const CANCEL_TIMEOUT = 10_000;
  * The question itself is sent once: a server that cannot be reached, or refuses, is an error. To abort `signal` stops the
  * run; to leave the loop only closes the connection.
  *
- * @throws ClientError
- * @throws the reason of `signal`, or what `fetch` throws when the question cannot be sent
+ * @throws ClientError; TypeError for a format that there is not
+ * @throws the reason of `signal`, what a function of the options throws, or what `fetch` does when the question cannot be
+ * sent
  */
 export async function* streamClaude<Format extends ClientFormat = 'claude'>(
   url: string,
-  options: StreamOptions<Format> = {},
+  options: StreamOptions<Format>,
 ): AsyncGenerator<EventsByFormat[Format], void, undefined> {
   const { signal, retries = 10, onReconnect } = options;
-  const line = new Line(url, options);
-  const cancel = () => line.cancel();
+  // Before anything is asked.
+  readerOf(options.format);
+  const follower = new RunFollower(url, options);
+  const cancel = () => follower.cancel();
+  if (signal?.aborted) cancel();
+  signal?.throwIfAborted();
   signal?.addEventListener('abort', cancel, { once: true });
   try {
     for (let inVain = 0; ; inVain++) {
       try {
-        for await (const event of line.events()) {
-          inVain = 0;
+        for await (const event of follower.events()) {
           yield event;
+          // Others may have come together with this one.
+          signal?.throwIfAborted();
         }
         return;
       } catch (error) {
         signal?.throwIfAborted();
-        if (!line.canComeBack(error) || inVain >= retries) throw error;
+        if (follower.hasProgressed) inVain = 0;
+        if (!follower.canComeBack(error) || inVain >= retries) throw error;
         // Not all the clients of a server that comes back at once.
-        const wait = Math.min(line.wait * 2 ** inVain, LONGEST_WAIT) * (0.75 + Math.random() / 2);
+        const wait =
+          Math.min(follower.wait * 2 ** inVain, LONGEST_WAIT) * (0.75 + Math.random() / 2);
         onReconnect?.(wait, error);
         await delay(wait, signal);
       }
@@ -82,20 +107,30 @@ export async function* streamClaude<Format extends ClientFormat = 'claude'>(
   }
 }
 
-/** The connections to one run, one after the other. */
-class Line<Format extends ClientFormat> {
+/** Follows one run, over one connection after the other. */
+class RunFollower<Format extends ClientFormat> {
   wait = FIRST_WAIT;
   readonly #url: string;
   readonly #options: StreamOptions<Format>;
+  readonly #onRun: (runId: string) => void;
+  readonly #onBytes: (bytes: number) => void;
   #runId: string | undefined;
   #lastEventId: string | undefined;
   /** Whether the server keeps the run. */
   #isKept: boolean;
+  /** Whether an event has come. */
+  #hasBegun = false;
+  /** What a function of the application has thrown: no connection was lost. */
+  #failure: { readonly error: unknown } | undefined;
+  /** Of the last connection. */
+  hasProgressed = false;
 
   constructor(url: string, options: StreamOptions<Format>) {
     this.#url = url;
     this.#options = options;
-    const { run } = options;
+    const { run, onRun, onBytes } = options;
+    this.#onRun = this.#guarded(onRun);
+    this.#onBytes = this.#guarded(onBytes);
     this.#isKept = run !== undefined;
     if (run === undefined) return;
     const [, runId, number] = /^(.+):(\d+)$/.exec(run) ?? [];
@@ -103,49 +138,45 @@ class Line<Format extends ClientFormat> {
     if (number !== undefined) this.#lastEventId = run;
   }
 
+  /** The events of one connection. */
   async *events(): AsyncGenerator<EventsByFormat[Format], void, undefined> {
-    const { format, onBytes, signal, idleTimeout = IDLE_TIMEOUT } = this.#options;
-    signal?.throwIfAborted();
+    const { format, signal, idleTimeout = IDLE_TIMEOUT } = this.#options;
+    this.hasProgressed = false;
     const connection = new AbortController();
+    const response = await this.#answer(connection, idleTimeout);
+    const openedAt = Date.now();
     const abort = () => connection.abort(signal?.reason);
     signal?.addEventListener('abort', abort, { once: true });
     try {
-      const response = await this.#answer(connection, idleTimeout);
       this.#learn(response.headers.get('claude-run-id'));
+      if (response.status === 204) this.#refuseNothing();
       const onRetry = (ms: number) => {
         this.wait = ms;
         this.#isKept = true;
       };
-      const options = { format, onBytes, onRetry, idleTimeout };
+      const options = { format, onBytes: this.#onBytes, onRetry, idleTimeout };
       for await (const event of readEvents<Format>(response, options)) {
+        this.#hasBegun = true;
         if (event.id !== undefined) {
           this.#lastEventId = event.id;
+          this.hasProgressed = true;
           this.#learn(event.id.slice(0, event.id.lastIndexOf(':')));
         }
         yield event;
       }
     } finally {
+      this.hasProgressed ||= Date.now() - openedAt >= LASTING;
       signal?.removeEventListener('abort', abort);
       connection.abort();
     }
   }
 
-  /** @throws ClientError `stream_cut` when its headers have not come in time */
-  async #answer(connection: AbortController, idleTimeout: number | false): Promise<Response> {
-    if (idleTimeout === false) return this.#request(connection.signal);
-    const timer = setTimeout(() => connection.abort(connectionLost(idleTimeout)), idleTimeout);
-    try {
-      return await this.#request(connection.signal);
-    } finally {
-      clearTimeout(timer);
-    }
-  }
-
   canComeBack(error: unknown): boolean {
-    if (this.#runId === undefined || !this.#isKept) return false;
+    if (this.#runId === undefined || !this.#isKept || this.#failure?.error === error) return false;
     if (!(error instanceof ClientError)) return true;
     const { code, status = 0 } = error;
-    return code === 'stream_cut' || (code === 'http_error' && (status >= 500 || status === 429));
+    if (code === 'stream_cut') return status !== NOTHING;
+    return code === 'http_error' && (status >= 500 || status === 429);
   }
 
   cancel(): void {
@@ -158,14 +189,79 @@ class Line<Format extends ClientFormat> {
     }).catch(() => {});
   }
 
+  /** @throws the reason of `signal`; ClientError `stream_cut` when its headers have not come in time */
+  async #answer(connection: AbortController, idleTimeout: number | false): Promise<Response> {
+    const { signal } = this.#options;
+    const answer = this.#request(connection.signal);
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    let abort: (() => void) | undefined;
+    const given = new Promise<never>((_resolve, reject) => {
+      abort = () => reject(signal?.reason);
+      signal?.addEventListener('abort', abort, { once: true });
+      if (idleTimeout === false) return;
+      const silent = () => reject(connectionLost(idleTimeout));
+      timer = setTimeout(silent, Math.min(idleTimeout, LONGEST_TIMER));
+    });
+    try {
+      return await Promise.race([answer, given]);
+    } catch (error) {
+      if (signal?.aborted) this.#abandon(answer, connection);
+      else connection.abort(error);
+      throw error;
+    } finally {
+      clearTimeout(timer);
+      if (abort) signal?.removeEventListener('abort', abort);
+    }
+  }
+
+  /** A question that has been sent cannot be called back: whoever aborts it waits, unseen, for the id by which to cancel. */
+  #abandon(answer: Promise<Response>, connection: AbortController): void {
+    const isAsking = this.#runId === undefined && this.#options.cancelOnAbort !== false;
+    if (!isAsking) {
+      answer.catch(() => {});
+      connection.abort();
+      return;
+    }
+    const timer = setTimeout(() => connection.abort(), CANCEL_TIMEOUT);
+    answer
+      .then(({ headers }) => {
+        this.#runId = headers.get('claude-run-id') ?? undefined;
+        this.cancel();
+      })
+      .catch(() => {})
+      .finally(() => {
+        clearTimeout(timer);
+        connection.abort();
+      });
+  }
+
+  /** @throws ClientError unless there may be nothing: the run that was asked for was over */
+  #refuseNothing(): void {
+    if (this.#options.run !== undefined && !this.#hasBegun) return;
+    const code = this.#hasBegun ? 'stream_cut' : 'not_a_stream';
+    throw new ClientError(code, 'The server has nothing more of this run, not even its end.', {
+      status: NOTHING,
+    });
+  }
+
+  #guarded<Value>(tell: ((value: Value) => void) | undefined): (value: Value) => void {
+    return (value) => {
+      try {
+        tell?.(value);
+      } catch (error) {
+        this.#failure = { error };
+        throw error;
+      }
+    };
+  }
+
   #learn(runId: string | null): void {
     if (runId === null || runId === '' || this.#runId === runId) return;
     this.#runId = runId;
-    this.#options.onRun?.(runId);
+    this.#onRun(runId);
   }
 
   #request(signal: AbortSignal): Promise<Response> {
-    const { body } = this.#options;
     if (this.#runId !== undefined) {
       const headers: Record<string, string> =
         this.#lastEventId === undefined ? {} : { 'last-event-id': this.#lastEventId };
@@ -174,27 +270,30 @@ class Line<Format extends ClientFormat> {
     return this.#fetch(this.#url, {
       method: 'POST',
       headers: { 'content-type': 'application/json' },
-      body: JSON.stringify(body),
+      body: JSON.stringify(this.#options.body),
       signal,
     });
   }
 
-  #fetch(url: string, init: RequestInit & { headers?: Record<string, string> }): Promise<Response> {
-    const { fetch = globalThis.fetch, headers, credentials } = this.#options;
-    return fetch(url, {
-      ...init,
-      headers: { accept: 'text/event-stream', ...headers, ...init.headers },
-      ...(credentials && { credentials }),
-    });
+  async #fetch(
+    url: string,
+    init: RequestInit & { headers?: Record<string, string> },
+  ): Promise<Response> {
+    const { fetch = globalThis.fetch, headers: own, credentials } = this.#options;
+    const headers = new Headers({ accept: 'text/event-stream', ...init.headers });
+    for (const [name, value] of Object.entries(own ?? {})) headers.set(name, value);
+    return fetch(url, { ...init, headers, ...(credentials && { credentials }) });
   }
 
   /** The query stays at the end: it may hold what the server knows its user by. */
   #runUrl(runId: string): string {
-    const [path = '', query] = this.#url.split('?', 2);
-    const ending = query === undefined ? '' : `?${query}`;
-    return `${path.replace(/\/$/, '')}/${encodeURIComponent(runId)}${ending}`;
+    const [, path = '', query = ''] = /^([^?]*)(.*)$/s.exec(this.#url) ?? [];
+    return `${path.replace(/\/$/, '')}/${encodeURIComponent(runId)}${query}`;
   }
 }
+
+/** The status of an answer without events. */
+const NOTHING = 204;
 
 /** @throws the reason of `signal` */
 function delay(ms: number, signal: AbortSignal | undefined): Promise<void> {
