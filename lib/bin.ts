@@ -24,6 +24,9 @@ Exit code: 0 when all is well, 1 when something failed, 2 when the command line 
 /** Seconds; a probe is silent for no longer. */
 const LONGEST_SILENCE = 900;
 
+const ofThisMachine = ['command', 'no-ask'] as const;
+const ofPaths = ['silence', 'header'] as const;
+
 interface Task {
   readonly urls: readonly string[];
   readonly command: string | undefined;
@@ -60,11 +63,18 @@ function readTask(args: string[]): Task | undefined {
   if (seconds !== undefined && !(seconds >= 1 && seconds <= LONGEST_SILENCE)) {
     throw new Error(`--silence must be a number of seconds from 1 to ${LONGEST_SILENCE}.`);
   }
+  const isPath = urls.length > 0;
+  for (const name of isPath ? ofThisMachine : ofPaths) {
+    if (values[name] === undefined) continue;
+    throw new Error(
+      `--${name} is for ${isPath ? 'this machine: give no URL' : 'the URL of a probe'}.`,
+    );
+  }
   return {
     urls,
     command: values.command,
     asks: values['no-ask'] !== true,
-    silence: seconds && seconds * 1_000,
+    silence: seconds && Math.round(seconds * 1_000),
     headers: Object.fromEntries((values.header ?? []).map(readHeader)),
     json: values.json === true,
   };
@@ -101,6 +111,12 @@ async function main(args: string[]): Promise<number> {
   process.stdout.write(task.json ? asJson(sections) : asTable(sections));
   return sections.some(({ findings }) => findings.some(isFailed)) ? 1 : 0;
 }
+
+// Whoever reads the output may have seen enough.
+process.stdout.on('error', () => {});
+// By an exit, so that nothing that was started stays behind.
+process.once('SIGINT', () => process.exit(130));
+process.once('SIGTERM', () => process.exit(143));
 
 void main(process.argv.slice(2)).then((code) => {
   process.exitCode = code;

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { Readable } from 'node:stream';
-import type { Request, RequestHandler, Response } from 'express';
+import type { Request, RequestHandler } from 'express';
 import { sendEventStream } from './sse/eventStream.js';
 import { encodeFrame } from './sse/frames.js';
 
@@ -17,6 +17,8 @@ const settings = {
   interval: { default: 100, most: 5_000 },
   /** Bytes that each is padded with, which cannot be compressed. By default an event is as long as a delta of the CLI. */
   padding: { default: 160, most: 65_536 },
+  /** ms between two more in the middle: what a hop holds back until more comes shows there. */
+  pause: { default: 600, most: 60_000 },
   /** ms before the last event in which nothing is sent, no comment either. */
   silence: { default: 0, most: 15 * 60_000 },
 } as const;
@@ -30,14 +32,7 @@ export interface ProbeEvent {
   readonly of: number;
   /** When it was written: ms since the request reached the application. */
   readonly at: number;
-  /** What the application got of the request, in the first event: what the hops before it have added. */
-  readonly received?: Readonly<Record<string, string>>;
-  /** The headers of the response as the application sent them, in the first event. */
-  readonly sent?: Readonly<Record<string, string>>;
 }
-
-/** Headers of a request that tell of the hops it came through; no addresses, since a probe may be open to all. */
-const TELLING = ['via', 'x-forwarded-proto', 'accept-encoding', 'cdn-loop'];
 
 /**
  * Middleware that sends numbered events with the time at which each was written, as `claudeStream` would, but without any
@@ -69,7 +64,7 @@ export function streamProbe(): RequestHandler {
       atOnce -= 1;
     });
     const options = { keepAlive: false, stallTimeout: STALL_TIMEOUT } as const;
-    sendEventStream(response, new ProbeFrames(probe, request, response), options, () => {});
+    sendEventStream(response, new ProbeFrames(probe), options, () => {});
   };
 }
 
@@ -94,17 +89,13 @@ function readSettings({ query }: Request): ProbeSettings | undefined {
 /** The events, each at its time. */
 class ProbeFrames extends Readable {
   readonly #settings: ProbeSettings;
-  readonly #request: Request;
-  readonly #response: Response;
   readonly #began = performance.now();
   #number = 0;
   #timer: NodeJS.Timeout | undefined;
 
-  constructor(probe: ProbeSettings, request: Request, response: Response) {
+  constructor(probe: ProbeSettings) {
     super();
     this.#settings = probe;
-    this.#request = request;
-    this.#response = response;
   }
 
   override _construct(callback: () => void): void {
@@ -121,13 +112,15 @@ class ProbeFrames extends Readable {
   }
 
   #next(): void {
-    const { events, interval, silence } = this.#settings;
+    const { events, interval, pause, silence } = this.#settings;
     if (this.#number >= events) {
       this.push(null);
       return;
     }
     const isLast = this.#number === events - 1;
-    this.#timer = setTimeout(() => this.#send(), isLast && silence > 0 ? silence : interval);
+    const isMiddle = this.#number === Math.ceil(events / 2) && !isLast;
+    const wait = isLast && silence > 0 ? silence : interval + (isMiddle ? pause : 0);
+    this.#timer = setTimeout(() => this.#send(), wait);
   }
 
   #send(): void {
@@ -137,26 +130,11 @@ class ProbeFrames extends Readable {
       number: this.#number,
       of: events,
       at: Math.round((performance.now() - this.#began) * 10) / 10,
-      ...(this.#number === 1 && { received: this.#received(), sent: this.#sent() }),
     };
     // Random, or a hop that compresses would hold it for longer than it would a real stream.
     const filler = randomBytes(Math.ceil((padding * 3) / 4)).toString('base64');
     const data = JSON.stringify({ ...event, padding: filler });
     this.push(Buffer.from(encodeFrame(undefined, data, 'probe')));
     this.#next();
-  }
-
-  #received(): Record<string, string> {
-    const { headers } = this.#request;
-    const found = TELLING.flatMap((name) => {
-      const value = headers[name];
-      return value === undefined ? [] : [[name, String(value)] as const];
-    });
-    return Object.fromEntries(found);
-  }
-
-  #sent(): Record<string, string> {
-    const headers = Object.entries(this.#response.getHeaders());
-    return Object.fromEntries(headers.map(([name, value]) => [name, String(value)]));
   }
 }

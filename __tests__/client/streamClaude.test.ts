@@ -280,7 +280,7 @@ describe('a line that is cut', () => {
     let asked = 0;
     const url = await answering((_request, response) => {
       asked += 1;
-      response.writeHead(200, { 'content-type': 'text/event-stream' });
+      response.writeHead(200, { 'content-type': 'text/event-stream', 'claude-run-id': 'r' });
       response.end('retry: 1\nid: r:0\n\nevent: failure\ndata: {"code":"store_unavailable"}\n\n');
     });
     await expect(all(streamClaude(url, { ...hi, retries: 2 }))).rejects.toMatchObject({

@@ -1,7 +1,7 @@
 import { diagnosePath, diagnoseSilence } from '../../lib/doctor/diagnosePath.js';
 import type { Finding } from '../../lib/doctor/finding.js';
 import { hopOf } from '../../lib/doctor/hop.js';
-import type { Measurement } from '../../lib/doctor/probePath.js';
+import type { Measurement, SeenEvent } from '../../lib/doctor/probePath.js';
 
 const headers = {
   'content-type': 'text/event-stream; charset=utf-8',
@@ -16,8 +16,7 @@ function measured(
   const events = Array.from({ length: 10 }, (_, index) => {
     const at = (index + 1) * 100;
     const number = index + 1;
-    const first = number === 1 && { sent: headers };
-    return { number, of: 10, at, arrivedAt: arrival(at, index), bytes: 256, ...first };
+    return { number, of: 10, at, arrivedAt: arrival(at, index), bytes: 256 };
   });
   return {
     url: 'http://host/probe',
@@ -25,6 +24,7 @@ function measured(
     headers,
     headersAt: 40,
     events,
+    strangers: 0,
     ending: 'complete',
     endedAt: 1_050,
     ...more,
@@ -37,7 +37,9 @@ const find = (findings: readonly Finding[], name: string) =>
 const streamsOf = (measurement: Measurement) => find(diagnosePath(measurement), 'streams');
 
 it('a way on which all comes in time is well', () => {
-  expect(diagnosePath(measured()).map(({ status }) => status)).toEqual(['ok', 'ok', 'ok', 'ok']);
+  expect(diagnosePath(measured()).map(({ status }) => status)).toEqual(
+    Array.from({ length: 5 }, () => 'ok'),
+  );
 });
 
 it('a way that is long is well, whatever the clocks say', () => {
@@ -57,6 +59,41 @@ it('what comes at the end alone is held back, be it with the headers or after th
     ),
   });
   expect(streamsOf({ ...late, headersAt: 40 })?.what).not.toContain('headers');
+});
+
+/** The same, with a pause of 600 ms in the middle. */
+function measuredWithPause(arrival: (at: number, number: number) => number): Measurement {
+  const whole = measured();
+  const events = whole.events.map((event) => {
+    const at = event.at + (event.number > 5 ? 600 : 0);
+    return { ...event, at, arrivedAt: arrival(at, event.number) };
+  });
+  return { ...whole, events, endedAt: 1_650 };
+}
+
+it.each([
+  ['a few bytes', 4],
+  ['one event', 5],
+])('a hop that holds %s back is seen by the pause', (_, from) => {
+  const held = measuredWithPause((at, number) => (number >= from && number < 6 ? 1_240 : at + 40));
+  expect(streamsOf(held)).toMatchObject({
+    status: 'failed',
+    what: expect.stringContaining('before a pause came only after it, 0.'),
+  });
+  expect(streamsOf(measuredWithPause((at) => at + 40))?.status).toBe('ok');
+});
+
+it('a network that stands still once is no buffer', () => {
+  const stalled = measuredWithPause((at) => (at >= 200 && at < 640 ? 680 : at + 40));
+  expect(streamsOf(stalled)).toMatchObject({
+    status: 'warning',
+    what: expect.stringContaining('stood still once, for 0.4 s'),
+  });
+});
+
+it('a stream whose beginning is held back until it is long enough is not well', () => {
+  const late = measured((at, index) => (index < 6 ? 640 : at + 40));
+  expect(streamsOf(late)?.status).toBe('failed');
 });
 
 it('what comes in groups is collected, and how much of it', () => {
@@ -93,8 +130,31 @@ it('a header that was changed is a warning, and what it does', () => {
   );
   expect(find(findings, 'headers')).toMatchObject({
     status: 'warning',
-    what: expect.stringContaining('cache-control is gone instead of no-cache, no-transform'),
+    what: expect.stringContaining('cache-control is gone, without no-transform'),
   });
+});
+
+it.each([
+  { 'content-type': 'text/event-stream', 'cache-control': 'no-store, no-transform' },
+  { 'content-type': 'Text/Event-Stream;charset=UTF-8', 'cache-control': 'No-Transform' },
+])('a header that says the same in other words is well: %j', (found) => {
+  expect(find(diagnosePath(measured(undefined, { headers: found })), 'headers')?.status).toBe('ok');
+});
+
+const numbered = (numbers: number[]) => ({
+  events: numbers.map((number) => ({ ...measured().events[0], number })) as SeenEvent[],
+});
+
+it.each([
+  [{ ending: 'cut' as const }, 'was cut off after 1.1 s, with 10 of 10 events'],
+  [{ ending: 'timeout' as const }, 'did not end'],
+  [numbered([1, 2, 3]), 'ended after 1.1 s, with 3 of 10 events'],
+  [numbered([1, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10]), 'more than once: 11 for 10'],
+  [numbered([2, 1, 3, 4, 5, 6, 7, 8, 9, 10]), 'in another order'],
+])('a stream that is not whole is told: %j', (more, what) => {
+  const finding = find(diagnosePath(measured(undefined, more)), 'complete');
+  expect(finding?.what).toContain(what);
+  expect(finding?.status).toBe('failed');
 });
 
 it.each([
@@ -103,9 +163,10 @@ it.each([
     { events: [], headers: { 'content-type': 'text/html' } },
     'not with a probe: its content type is text/html',
   ],
-  [{ ending: 'cut' as const }, 'was cut off after 1.1 s, with 10 of 10 events'],
-  [{ ending: 'timeout' as const }, 'did not end'],
   [{ events: [] }, 'not with a probe'],
+  [{ events: [], strangers: 20, ending: 'cut' as const }, 'not with a probe'],
+  [{ events: [], ending: 'cut' as const }, 'no event came before it was cut off after 1.1 s'],
+  [{ events: [], ending: 'timeout' as const }, 'no event came within 1.1 s'],
 ])('a way that leads nowhere is told: %j', (more, what) => {
   const [finding] = diagnosePath(measured(undefined, more));
   expect(finding?.what).toContain(what);
@@ -136,6 +197,17 @@ describe('a silence', () => {
     expect(diagnoseSilence(5_100, 120_000, { server: 'nginx' })).toMatchObject({
       status: 'failed',
       remedy: expect.stringMatching(/proxy_read_timeout 1h;[\s\S]*keepAlive: 2000/),
+    });
+  });
+
+  it.each([
+    [900, 'before the first', 'keepAlive: 400'],
+    [16_500, 'hardly later than the first', 'keepAlive: 8000'],
+  ])('that is cut after %d ms has comments twice as often', (limit, when, remedy) => {
+    expect(diagnoseSilence(limit, 120_000, {})).toMatchObject({
+      status: 'failed',
+      what: expect.stringContaining(`${when} keep-alive comment`),
+      remedy: expect.stringContaining(remedy),
     });
   });
 });

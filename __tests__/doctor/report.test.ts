@@ -34,6 +34,7 @@ it.each([
   [[at('a', ok)], 'All is well.'],
   [[at('a', ok, warning)], 'It works, but see the warnings.'],
   [[at(undefined, failed)], 'Not ready: streams.'],
+  [[at('a', { ...failed, name: 'reachable' })], 'The probe was not reached at a.'],
   [
     [at('a', failed), at('b', failed)],
     'Something between here and the application is wrong: streams.',

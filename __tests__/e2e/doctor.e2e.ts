@@ -1,8 +1,11 @@
-import { execFile } from 'node:child_process';
+import { exec, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import type { AddressInfo } from 'node:net';
-import { connect, createServer } from 'node:net';
+import { connect, createServer, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { streamProbe } from 'claude-stream';
 import compression from 'compression';
 import express, { type RequestHandler } from 'express';
@@ -68,6 +71,15 @@ async function startProbe(...before: RequestHandler[]): Promise<number> {
   return (server.address() as AddressInfo).port;
 }
 
+/** The processes that have a word in their command line. */
+async function processesWith(word: string): Promise<string[]> {
+  const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name));
+  const lines = await Promise.all(
+    pids.map((pid) => readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')),
+  );
+  return lines.filter((line) => line.includes(word));
+}
+
 const portOf = (origin: string) => Number(new URL(origin).port);
 
 describe('the way to a probe', () => {
@@ -92,7 +104,7 @@ describe('the way to a probe', () => {
     const { code, failed, finding } = await examine([`${origin}/probe`]);
     expect({ code, failed }).toEqual({ code: 1, failed: ['streams'] });
     expect(finding('streams')?.what).toMatch(
-      /nginx collects about \d\.\d KiB before it passes them on, and the headers with them/,
+      /nginx, or a hop behind it, collects about \d\.\d KiB before it passes them on, and the headers with them/,
     );
     expect(finding('streams')?.remedy).toContain('proxy_buffering off;');
     // As the doctor says.
@@ -207,6 +219,93 @@ describe('the way to a probe', () => {
   });
 });
 
+describe('a hop that looks well', () => {
+  test('and ends the stream too early is found out', async () => {
+    const port = await startProbe();
+    const early = await startHop(port, (_bytes, { pass, end }) => {
+      pass();
+      setTimeout(end, 1_000).unref();
+    });
+    // nginx makes a clean end of what was cut off behind it.
+    const origin = await startNginx(portOf(early));
+    const { code, failed, finding } = await examine([`${origin}/probe`]);
+    expect({ code, failed }).toEqual({ code: 1, failed: ['complete'] });
+    expect(finding('complete')?.what).toMatch(/with \d+ of 24 events/);
+  });
+
+  test('and cuts silent connections in order is found out', async () => {
+    const port = await startProbe();
+    let timer: NodeJS.Timeout;
+    const impatient = await startHop(port, (_bytes, { pass, end }) => {
+      pass();
+      clearTimeout(timer);
+      timer = setTimeout(end, 900).unref();
+    });
+    const origin = await startNginx(portOf(impatient));
+    const { code, failed, finding } = await examine([`${origin}/probe`, '--silence=3']);
+    expect({ code, failed }).toEqual({ code: 1, failed: ['silence'] });
+    expect(finding('silence')?.what).toMatch(/after (?:0\.9|1\.0) s without a byte/);
+  });
+
+  test('and is always one event behind is found out', async () => {
+    const port = await startProbe();
+    let held = Buffer.alloc(0);
+    const behind = await startHop(port, (bytes, { write }) => {
+      const last = bytes.lastIndexOf('event: probe');
+      const whole = Buffer.concat([held, bytes]);
+      const cut = last <= 0 ? held.length : held.length + last;
+      write(whole.subarray(0, cut));
+      held = whole.subarray(cut);
+    });
+    const { code, failed, finding } = await examine([`${behind}/probe`]);
+    expect({ code, failed }).toEqual({ code: 1, failed: ['streams'] });
+    expect(finding('streams')?.what).toContain('before a pause came only after it');
+  });
+});
+
+interface Passing {
+  pass(): void;
+  write(bytes: Buffer): void;
+  end(): void;
+}
+
+/** A hop that does with what it gets from the application what it is told. */
+async function startHop(
+  targetPort: number,
+  onBytes: (bytes: Buffer, passing: Passing) => void,
+): Promise<string> {
+  const server = createServer((socket) => {
+    const through = connect(targetPort, '127.0.0.1');
+    socket.pipe(through);
+    through.on('data', (bytes) =>
+      onBytes(bytes, {
+        pass: () => socket.write(bytes),
+        write: (some) => socket.write(some),
+        end: () => {
+          socket.end();
+          through.destroy();
+        },
+      }),
+    );
+    through.on('end', () => {
+      onBytes(Buffer.alloc(0), {
+        pass: () => {},
+        write: (rest) => socket.write(rest),
+        end: () => {},
+      });
+      socket.end();
+    });
+    for (const one of [socket, through]) one.on('error', () => {});
+    socket.on('close', () => through.destroy());
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  afterTest(async () => {
+    server.close();
+  });
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+}
+
 /** A proxy that forgets a connection on which nothing was sent for so many ms: neither end hears of it. */
 async function startForgetful(targetPort: number, ms: number): Promise<string> {
   const server = createServer((socket) => {
@@ -264,6 +363,49 @@ describe('this machine', () => {
     expect(stdout).toContain('Not ready: Claude Code.');
   });
 
+  test('finds the CLI by a path that begins here', async () => {
+    const { finding } = await examine(['--command=node_modules/.bin/claude', '--no-ask']);
+    expect(finding('Claude Code')).toMatchObject({ status: 'ok' });
+    expect(finding('version')?.what).toBe('2.1.330');
+    const folder = await examine(['--command=/tmp', '--no-ask']);
+    expect(folder.failed).toEqual(['Claude Code']);
+  });
+
+  test('with a CLI that does not end, nor when it is asked to, is told so, and nothing stays', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'claude-stream-doctor-'));
+    afterTest(() => rm(folder, { recursive: true, force: true }));
+    const command = join(folder, 'claude');
+    const marker = `3${Date.now()}`;
+    await writeFile(command, `#!/bin/sh\ntrap "" TERM\nsleep ${marker} & wait\n`, { mode: 0o755 });
+    const { failed, finding } = await examine([`--command=${command}`, '--no-ask']);
+    expect(failed).toEqual(['version']);
+    expect(finding('version')?.what).toContain('did not end within 20 s');
+    expect(await processesWith(marker)).toEqual([]);
+  });
+
+  test('is left as it was when the doctor is stopped', async () => {
+    const { options } = await startRealCli('2.1.330');
+    const mute = createServer();
+    mute.listen(0, '127.0.0.1');
+    await once(mute, 'listening');
+    afterTest(async () => {
+      mute.close();
+    });
+    const env = {
+      PATH: String(process.env.PATH),
+      ...(options.env as Record<string, string>),
+      ANTHROPIC_BASE_URL: `http://127.0.0.1:${(mute.address() as AddressInfo).port}`,
+    };
+    const args = [bin, 'doctor', `--command=${cli['2.1.330']}`];
+    const child = spawn(process.execPath, args, { env, stdio: 'ignore' });
+    // The CLI has asked the model, which never answers.
+    const [socket] = (await once(mute, 'connection')) as [Socket];
+    const exited = once(child, 'exit');
+    child.kill('SIGTERM');
+    expect(await exited).toEqual([143, null]);
+    if (!socket.closed) await once(socket.resume(), 'close');
+  });
+
   test('with something else in its place is told so', async () => {
     const { failed, finding } = await examine(['--command=/bin/true', '--no-ask']);
     expect(failed).toEqual(['version']);
@@ -272,14 +414,25 @@ describe('this machine', () => {
 });
 
 describe('the command line', () => {
-  test.each([[['--silence=0']], [['--silence=x']], [['ftp://x']], [['--header=x']], [['--what']]])(
-    '%j is wrong',
-    async (args) => {
-      const { code, stdout, stderr } = await doctor(args);
-      expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
-      expect(stderr).toContain('claude-stream doctor [options]');
-    },
-  );
+  test.each([
+    [['--silence=0']],
+    [['--silence=x']],
+    [['--silence=5']],
+    [['--no-ask', 'http://127.0.0.1:1']],
+    [['ftp://x']],
+    [['--header=x']],
+    [['--what']],
+  ])('%j is wrong', async (args) => {
+    const { code, stdout, stderr } = await doctor(args);
+    expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
+    expect(stderr).toContain('claude-stream doctor [options]');
+  });
+
+  test('does not mind that nobody reads what it says', async () => {
+    const command = `"${process.execPath}" "${bin}" doctor --no-ask | true`;
+    const { stderr } = await promisify(exec)(command, { env: { PATH: '/usr/bin:/bin' } });
+    expect(stderr).toBe('');
+  });
 
   test('says what there is', async () => {
     const { code, stdout } = await doctor(['--help']);

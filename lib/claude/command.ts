@@ -300,7 +300,7 @@ const NESTING_VARIABLES = new Set([
  * The environment of the process: an allow-list, since the agent's shell can print whatever is in it, database
  * passwords of the server included. Names are compared in capitals, which lets `https_proxy` through as well.
  */
-function environmentFor(
+export function environmentFor(
   server: NodeJS.ProcessEnv,
   own: Readonly<Record<string, string | undefined>>,
 ): Record<string, string> {

@@ -157,7 +157,8 @@ class RunFollower<Format extends ClientFormat> {
       const options = { format, onBytes: this.#onBytes, onRetry, idleTimeout };
       for await (const event of readEvents<Format>(response, options)) {
         this.#hasBegun = true;
-        if (event.id !== undefined) {
+        // An event without an id of its own bears that of the one before.
+        if (event.id !== undefined && event.id !== this.#lastEventId) {
           this.#lastEventId = event.id;
           this.hasProgressed = true;
           this.#learn(event.id.slice(0, event.id.lastIndexOf(':')));

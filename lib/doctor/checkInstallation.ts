@@ -1,16 +1,13 @@
-import { execFile } from 'node:child_process';
-import { accessSync, constants } from 'node:fs';
-import { delimiter, isAbsolute, join } from 'node:path';
-import { promisify } from 'node:util';
+import { accessSync, constants, statSync } from 'node:fs';
+import { delimiter, join } from 'node:path';
 import { commandFor } from '../claude/command.js';
 import { startProcess } from '../claude/process.js';
-import { ClaudeStreamError, type ErrorCode } from '../errors.js';
+import type { ErrorCode } from '../errors.js';
 import type { Encoder } from '../formats/format.js';
 import type { Outcome } from '../outcome.js';
 import { createRunId, Run } from '../run.js';
 import { type Finding, isFailed } from './finding.js';
-
-const run = promisify(execFile);
+import { runBriefly } from './runBriefly.js';
 
 export interface InstallationOptions {
   /** The executable. Default `'claude'`. */
@@ -18,9 +15,6 @@ export interface InstallationOptions {
   /** Whether a word is asked for, which costs a fraction of a cent. Default `true`. */
   readonly asks?: boolean | undefined;
 }
-
-/** How long the CLI may take to tell its version or its login, in ms. */
-const TELL_TIMEOUT = 20_000;
 
 const OLDEST_NODE = 20;
 
@@ -78,7 +72,7 @@ function checkCommand(command: string): Found {
   if (path !== undefined) return { status: 'ok', what: path };
   return {
     status: 'failed',
-    what: isAbsolute(command)
+    what: command.includes('/')
       ? `${command} is no executable file.`
       : `There is no "${command}" on the PATH of this process.`,
     remedy:
@@ -87,13 +81,13 @@ function checkCommand(command: string): Found {
 }
 
 function pathOf(command: string): string | undefined {
-  const folders = isAbsolute(command) ? [''] : (process.env.PATH ?? '').split(delimiter);
+  const folders = command.includes('/') ? [''] : (process.env.PATH ?? '').split(delimiter);
   return folders
     .map((folder) => (folder === '' ? command : join(folder, command)))
     .find((path) => {
       try {
         accessSync(path, constants.X_OK);
-        return true;
+        return statSync(path).isFile();
       } catch {
         return false;
       }
@@ -102,7 +96,7 @@ function pathOf(command: string): string | undefined {
 
 async function checkVersion(command: string): Promise<Found> {
   try {
-    const { stdout } = await run(command, ['--version'], { timeout: TELL_TIMEOUT });
+    const { stdout } = await runBriefly(command, ['--version']);
     const [version] = /\d+\.\d+\.\d+/.exec(stdout) ?? [];
     if (version === undefined) {
       return { status: 'failed', what: `It answers "${stdout.trim()}". Is it Claude Code?` };
@@ -127,14 +121,16 @@ function isOlder(version: string, other: string): boolean {
 async function checkLogin(command: string): Promise<Found> {
   try {
     // What it says is nobody's business: its exit code is enough.
-    await run(command, ['auth', 'status'], { timeout: TELL_TIMEOUT });
-    return { status: 'ok', what: 'It is logged in.' };
-  } catch {
+    const { code } = await runBriefly(command, ['auth', 'status']);
+    if (code === 0) return { status: 'ok', what: 'It is logged in.' };
+    const what =
+      'It is not logged in, as the user that runs this and with the variables that a server gives it.';
+    return { status: 'failed', what, remedy: LOG_IN };
+  } catch (error) {
     return {
       status: 'failed',
-      what: 'It is not logged in, as the user that runs this.',
-      remedy:
-        'Run `claude` once as the user that runs the server and log in, or give the server ANTHROPIC_API_KEY.',
+      what: `It cannot tell its login: ${messageOf(error)}`,
+      remedy: LOG_IN,
     };
   }
 }
@@ -184,9 +180,11 @@ function answerFound(outcome: Outcome): Found {
   };
 }
 
+const LOG_IN =
+  'Run `claude` once as the user that runs the server and log in, or give the server ANTHROPIC_API_KEY.';
+
 const remedies: Partial<Record<ErrorCode, string>> = {
-  not_logged_in:
-    'Run `claude` once as the user that runs the server and log in, or give it ANTHROPIC_API_KEY.',
+  not_logged_in: LOG_IN,
   billing: 'Look at the billing page of the account.',
   rate_limited:
     'Wait, or use an account with a higher limit; `concurrency` keeps a server below it.',
@@ -199,7 +197,5 @@ const remedies: Partial<Record<ErrorCode, string>> = {
 const silent: Encoder = { waiting: () => {}, message: () => {}, end: () => {} };
 
 function messageOf(error: unknown): string {
-  return error instanceof ClaudeStreamError || error instanceof Error
-    ? error.message
-    : String(error);
+  return error instanceof Error ? error.message : String(error);
 }

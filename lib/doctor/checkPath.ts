@@ -1,4 +1,4 @@
-import { diagnosePath, diagnoseSilence } from './diagnosePath.js';
+import { diagnosePath, diagnoseSilence, isProbe } from './diagnosePath.js';
 import type { Finding } from './finding.js';
 import { measureSilence } from './measureSilence.js';
 import { probePath } from './probePath.js';
@@ -18,7 +18,7 @@ export async function checkPath(
   try {
     const measurement = await probePath(url, { headers });
     const findings = diagnosePath(measurement);
-    if (silence === undefined || findings.length === 1) return findings;
+    if (silence === undefined || !isProbe(measurement)) return findings;
     const limit = await measureSilence(url, silence, headers);
     return [...findings, diagnoseSilence(limit, silence, measurement.headers)];
   } catch (error) {

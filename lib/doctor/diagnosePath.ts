@@ -11,11 +11,21 @@ const TOGETHER = 15;
 /** Our default `keepAlive`, in ms: the longest silence of a stream. */
 const KEEP_ALIVE = 15_000;
 
-/** Headers that must reach the client as they were sent, and what goes wrong without. */
-const headersThatCount: Readonly<Record<string, string>> = {
-  'content-type': 'an EventSource refuses the stream',
-  'cache-control': 'a hop further out may compress or store the stream',
-};
+/** Headers that must say the same to the client, and what goes wrong without. */
+const headersThatCount = [
+  {
+    header: 'content-type',
+    what: 'text/event-stream',
+    isKept: (value: string) => /^text\/event-stream\s*(?:;|$)/i.test(value),
+    why: 'an EventSource refuses the stream',
+  },
+  {
+    header: 'cache-control',
+    what: 'no-transform',
+    isKept: (value: string) => /(?:^|,)\s*no-transform\s*(?:,|$)/i.test(value),
+    why: 'a hop further out may compress the stream, and hold it back for that',
+  },
+];
 
 const MOUNT = "app.get('/probe', streamProbe());    // and give its URL";
 
@@ -32,19 +42,25 @@ const remedies: Readonly<Record<number, string>> = {
 
 /** What the hops between a client and a probe do to a stream. */
 export function diagnosePath(measurement: Measurement): Finding[] {
-  const { status, headers, events } = measurement;
-  const isProbe = status === 200 && events.length > 0;
+  const { headers } = measurement;
   const arrival = reached(measurement);
-  if (!isProbe) return [arrival];
+  if (!isProbe(measurement)) return [arrival];
   return [
     arrival,
+    completeness(measurement),
     streaming(measurement),
     compression(headers),
-    headersKept(headers, events[0]?.sent ?? {}),
+    headersKept(headers),
   ];
 }
 
-function reached({ url, status, headers, events, ending, endedAt }: Measurement): Finding {
+/** Whether a probe has answered. */
+export function isProbe({ status, events }: Measurement): boolean {
+  return status === 200 && events.length > 0;
+}
+
+function reached(measurement: Measurement): Finding {
+  const { url, status, headers, strangers, ending, endedAt } = measurement;
   const name = 'reachable';
   const { 'content-type': type = 'none', location } = headers;
   if (status !== 200) {
@@ -55,16 +71,8 @@ function reached({ url, status, headers, events, ending, endedAt }: Measurement)
       remedy: location === undefined ? remedies[status] : 'Give that URL.',
     };
   }
-  if (ending !== 'complete') {
-    const how = ending === 'cut' ? 'was cut off' : 'did not end';
-    return {
-      name,
-      status: 'failed',
-      what: `The stream ${how} after ${seconds(endedAt)}, with ${events.length} of ${events[0]?.of ?? 'its'} events.`,
-      remedy: hopOf(headers).buffering,
-    };
-  }
-  if (events.length === 0) {
+  if (isProbe(measurement)) return { name, status: 'ok', what: `${url} answers.` };
+  if (strangers > 0 || ending === 'complete') {
     return {
       name,
       status: 'failed',
@@ -72,7 +80,40 @@ function reached({ url, status, headers, events, ending, endedAt }: Measurement)
       remedy: MOUNT,
     };
   }
-  return { name, status: 'ok', what: `${url} answers, and its stream is complete.` };
+  return {
+    name,
+    status: 'failed',
+    what: `${url} answers, but no event came ${ending === 'cut' ? `before it was cut off after ${seconds(endedAt)}` : `within ${seconds(endedAt)}`}.`,
+    remedy: ending === 'cut' ? CUT : hopOf(headers).buffering,
+  };
+}
+
+const CUT =
+  'Something closes the connection: the log of the hop tells why. --silence=60 finds out whether it is silence that it does not bear.';
+
+function completeness({ events, ending, endedAt }: Measurement): Finding {
+  const name = 'complete';
+  const of = events[0]?.of ?? 0;
+  const numbers = new Set(events.map(({ number }) => number));
+  const came = `${numbers.size} of ${of} events`;
+  if (ending !== 'complete' || numbers.size < of) {
+    const how = { cut: 'was cut off', timeout: 'did not end', complete: 'ended' }[ending];
+    return {
+      name,
+      status: 'failed',
+      what: `The stream ${how} after ${seconds(endedAt)}, with ${came}.`,
+      remedy: CUT,
+    };
+  }
+  if (events.some(({ number }, index) => number !== index + 1)) {
+    return {
+      name,
+      status: 'failed',
+      what: `The events came in another order than they were sent, or more than once: ${events.length} for ${of}.`,
+      remedy: 'A hop repeats or mixes what it passes on: look for retries or a cache in it.',
+    };
+  }
+  return { name, status: 'ok', what: `All ${of} events came, each once.` };
 }
 
 function streaming({ headers, headersAt, events }: Measurement): Finding {
@@ -80,8 +121,8 @@ function streaming({ headers, headersAt, events }: Measurement): Finding {
   const hop = hopOf(headers);
   // The quickest event tells how long the way is; the clocks of the two ends need not agree.
   const way = Math.min(...events.map(({ arrivedAt, at }) => arrivedAt - at));
-  const latest = Math.max(...events.map(({ arrivedAt, at }) => arrivedAt - at - way));
-  const groups = groupsOf(events);
+  const delayOf = ({ arrivedAt, at }: SeenEvent) => arrivedAt - at - way;
+  const latest = Math.max(...events.map(delayOf));
   if (latest < LATE) {
     return {
       name,
@@ -89,14 +130,41 @@ function streaming({ headers, headersAt, events }: Measurement): Finding {
       what: `Every event came within ${Math.ceil(latest)} ms of when it could.`,
     };
   }
+  const groups = groupsOf(events);
+  const held = groups.filter((group) => group.length > 1 && delayOf(group[0] as SeenEvent) >= LATE);
   const first = events[0]?.arrivedAt ?? 0;
-  const size = Math.max(...groups.map((group) => group.reduce((sum, { bytes }) => sum + bytes, 0)));
-  const how =
-    groups.length === 1
-      ? `All events came at once, at the end of the stream after ${seconds(first)}: ${hop.name} holds them back until then`
-      : `The events came in ${groups.length} groups, up to ${seconds(latest)} late: ${hop.name} collects about ${(size / 1_024).toFixed(1)} KiB before it passes them on`;
   const headersToo = headersAt > first - TOGETHER ? ', and the headers with them' : '';
-  return { name, status: 'failed', what: `${how}${headersToo}.`, remedy: hop.buffering };
+  const remedy = hop.buffering;
+  const who = `${hop.name}, or a hop behind it,`;
+  const failed = (what: string): Finding => ({ name, status: 'failed', what, remedy });
+  if (groups.length === 1) {
+    return failed(
+      `All events came at once, at the end of the stream after ${seconds(first)}: ${who} holds them back until then${headersToo}.`,
+    );
+  }
+  if (held.length > 1 || held.some((group) => group.length > events.length / 2)) {
+    const sizes = held.map((group) => group.reduce((sum, { bytes }) => sum + bytes, 0));
+    return failed(
+      `The events came in ${groups.length} groups, up to ${seconds(latest)} late: ${who} collects about ${(Math.max(...sizes) / 1_024).toFixed(1)} KiB before it passes them on${headersToo}.`,
+    );
+  }
+  const waiting = lastBeforePause(events);
+  if (waiting !== undefined && delayOf(waiting) >= LATE) {
+    return failed(
+      `What was sent before a pause came only after it, ${seconds(delayOf(waiting))} late: ${who} holds back the last bytes until more come${headersToo}.`,
+    );
+  }
+  return {
+    name,
+    status: 'warning',
+    what: `The stream stood still once, for ${seconds(latest)}. That is no buffer, and may have been the network: look again.`,
+  };
+}
+
+/** The event after which the probe waited longest. */
+function lastBeforePause(events: readonly SeenEvent[]): SeenEvent | undefined {
+  const waits = events.slice(1).map(({ at }, index) => at - (events[index]?.at ?? 0));
+  return events[waits.indexOf(Math.max(...waits))];
 }
 
 function groupsOf(events: readonly SeenEvent[]): SeenEvent[][] {
@@ -123,15 +191,13 @@ function compression(headers: Measurement['headers']): Finding {
   };
 }
 
-function headersKept(got: Measurement['headers'], sent: Readonly<Record<string, string>>): Finding {
+function headersKept(got: Measurement['headers']): Finding {
   const name = 'headers';
-  const lost = Object.entries(headersThatCount).filter(
-    ([header]) => sent[header] !== undefined && got[header] !== sent[header],
-  );
+  const lost = headersThatCount.filter(({ header, isKept }) => !isKept(got[header] ?? ''));
   if (lost.length === 0)
     return { name, status: 'ok', what: 'The headers that count have arrived.' };
   const what = lost.map(
-    ([header, why]) => `${header} is ${got[header] ?? 'gone'} instead of ${sent[header]}: ${why}.`,
+    ({ header, what, why }) => `${header} is ${got[header] ?? 'gone'}, without ${what}: ${why}.`,
   );
   return {
     name,
@@ -169,11 +235,13 @@ export function diagnoseSilence(
       what: `${what}; a comment every ${seconds(KEEP_ALIVE)} keeps it alive.`,
     };
   }
-  const keepAlive = Math.max(1_000, Math.floor(limit / 2_000) * 1_000);
+  const unit = limit < 4_000 ? 100 : 1_000;
+  const keepAlive = Math.max(100, Math.floor(limit / 2 / unit) * unit);
+  const when = limit < KEEP_ALIVE ? 'before the first' : 'hardly later than the first';
   return {
     name,
     status: 'failed',
-    what: `${what}, before the first keep-alive comment.`,
+    what: `${what}, ${when} keep-alive comment.`,
     remedy: `${hop.idle}\nclaudeStream({ keepAlive: ${keepAlive} })    // or this`,
   };
 }

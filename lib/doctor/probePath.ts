@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { type IncomingMessage, request as requestHttp } from 'node:http';
 import { request as requestHttps } from 'node:https';
 import type { Readable } from 'node:stream';
-import { constants, createBrotliDecompress, createGunzip, createInflate } from 'node:zlib';
+import { constants, createBrotliDecompress, createGunzip } from 'node:zlib';
 import { createParser } from 'eventsource-parser';
 import type { ProbeEvent } from '../streamProbe.js';
 
@@ -13,6 +13,8 @@ export interface Measurement {
   readonly headers: Readonly<Record<string, string>>;
   readonly headersAt: number;
   readonly events: readonly SeenEvent[];
+  /** How many events came that are not a probe's. */
+  readonly strangers: number;
   /** How the connection ended: in order, cut off, or not within the time. */
   readonly ending: 'complete' | 'cut' | 'timeout';
   readonly endedAt: number;
@@ -32,7 +34,10 @@ export interface ProbeOptions {
 }
 
 /** So would a browser ask; a hop that compresses only does so when it may. */
-const ENCODINGS = 'gzip, deflate, br';
+const ENCODINGS = 'gzip, br';
+
+/** After so many events of another stream nobody need wait for its end, which may never come. */
+const ENOUGH_STRANGERS = 20;
 
 /**
  * Reads the stream of a probe once.
@@ -64,10 +69,13 @@ export async function probePath(
     const [response] = (await once(sent, 'response')) as [IncomingMessage];
     const headersAt = now();
     const events: SeenEvent[] = [];
+    let strangers = 0;
     const parser = createParser({
       onEvent: ({ event, data }) => {
         const probe = event === 'probe' ? readProbe(data) : undefined;
         if (probe) events.push({ ...probe, arrivedAt: now(), bytes: data.length });
+        else strangers += 1;
+        if (strangers >= ENOUGH_STRANGERS) sent.destroy();
       },
     });
     const isStream = response.headers['content-type']?.startsWith('text/event-stream') === true;
@@ -81,6 +89,7 @@ export async function probePath(
       ),
       headersAt,
       events,
+      strangers,
       ending: endingOf(isLate, isWhole && (!isStream || response.complete)),
       endedAt: now(),
     };
@@ -121,10 +130,12 @@ function decoded(response: IncomingMessage): Readable {
   const flush = { flush: constants.Z_SYNC_FLUSH };
   const decoders = {
     gzip: () => createGunzip(flush),
-    deflate: () => createInflate(flush),
+    'x-gzip': () => createGunzip(flush),
     br: () => createBrotliDecompress({ flush: constants.BROTLI_OPERATION_FLUSH }),
   };
-  const encoding = response.headers['content-encoding'] as keyof typeof decoders | undefined;
+  const encoding = response.headers['content-encoding']?.toLowerCase() as
+    | keyof typeof decoders
+    | undefined;
   const decoder = encoding && decoders[encoding]?.();
   if (!decoder) return response;
   response.once('error', (error) => decoder.destroy(error));

@@ -44,6 +44,7 @@ export function verdictOf(sections: readonly Section[]): string {
   }
   const names = bad.findings.filter(isFailed).map(({ name }) => name);
   if (bad.url === undefined) return `Not ready: ${names.join(', ')}.`;
+  if (names.includes('reachable')) return `The probe was not reached at ${bad.url}.`;
   const before = sections[index - 1];
   if (before?.url === undefined)
     return `Something between here and the application is wrong: ${names.join(', ')}.`;
