@@ -1,3 +1,17 @@
+export {
+  type AssistantMessage,
+  type ClaudeMessage,
+  type ContentBlock,
+  isAssistant,
+  isResult,
+  isStreamEvent,
+  isSystem,
+  isUser,
+  type ResultMessage,
+  type StreamEventMessage,
+  type SystemMessage,
+  type UserMessage,
+} from './claude/messages.js';
 export { ClientError, type ClientErrorCode } from './client/clientError.js';
 export type {
   AnthropicEvent,

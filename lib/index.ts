@@ -1,12 +1,17 @@
 export type { CommandOptions, Effort } from './claude/command.js';
-export type {
-  AssistantMessage,
-  ClaudeMessage,
-  ContentBlock,
-  ResultMessage,
-  StreamEventMessage,
-  SystemMessage,
-  UserMessage,
+export {
+  type AssistantMessage,
+  type ClaudeMessage,
+  type ContentBlock,
+  isAssistant,
+  isResult,
+  isStreamEvent,
+  isSystem,
+  isUser,
+  type ResultMessage,
+  type StreamEventMessage,
+  type SystemMessage,
+  type UserMessage,
 } from './claude/messages.js';
 export type { PermissionDecision, PermissionRequest } from './claude/permissionPrompts.js';
 export { type ClaudeStreamHandler, claudeStream, type RunInfo } from './claudeStream.js';

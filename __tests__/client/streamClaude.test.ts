@@ -85,6 +85,11 @@ const numbersOf = (events: readonly ClaudeEvent[]) =>
 
 const upTo = (last: number) => Array.from({ length: last }, (_, index) => index + 1);
 
+function aborting() {
+  const controller = new AbortController();
+  return { signal: controller.signal, abort: () => controller.abort() };
+}
+
 async function all<Event>(events: AsyncIterable<Event>): Promise<Event[]> {
   const found: Event[] = [];
   for await (const event of events) found.push(event);
@@ -146,6 +151,27 @@ describe('a question', () => {
     });
   });
 
+  it('may bear cookies to another origin, and its end outlives the page', async () => {
+    const asked: (RequestInit | undefined)[] = [];
+    const { signal, abort } = aborting();
+    const ask: typeof fetch = async (_url, init) => {
+      asked.push(init);
+      if (init?.method === 'DELETE') return new Response();
+      const stream = 'event: system\nid: r:1\ndata: {}\n\n';
+      const headers = { 'content-type': 'text/event-stream' };
+      return new Response(stream, { headers });
+    };
+    const reading = (async () => {
+      const options = { ...hi, signal, fetch: ask, credentials: 'include' } as const;
+      for await (const _event of streamClaude('/chat', options)) abort();
+    })();
+    await expect(reading).rejects.toMatchObject({ name: 'AbortError' });
+    expect(asked).toMatchObject([
+      { method: 'POST', credentials: 'include' },
+      { method: 'DELETE', credentials: 'include', keepalive: true },
+    ]);
+  });
+
   it('in a format that there is not is not asked', async () => {
     const format = 'xml' as 'claude';
     const reading = all(streamClaude('http://127.0.0.1:1', { ...hi, format }));
@@ -199,6 +225,7 @@ describe('a line that is cut', () => {
 
   it('is an error after so many attempts in vain', async () => {
     const asked: string[] = [];
+    const waits: number[] = [];
     const url = await answering(({ method = '' }, response) => {
       asked.push(method);
       if (method !== 'POST') {
@@ -210,10 +237,17 @@ describe('a line that is cut', () => {
     });
     const seen: ClaudeEvent[] = [];
     const reading = (async () => {
-      for await (const event of streamClaude(url, { ...hi, retries: 3 })) seen.push(event);
+      const options = { ...hi, retries: 3, onReconnect: (wait: number) => waits.push(wait) };
+      for await (const event of streamClaude(url, options)) seen.push(event);
     })();
     await expect(reading).rejects.toMatchObject({ status: 503, serverCode: 'store_unavailable' });
     expect(asked).toEqual(['POST', 'GET', 'GET', 'GET']);
+    // Each wait is twice the one before, give or take a quarter.
+    expect(waits).toHaveLength(3);
+    for (const [index, wait] of waits.entries()) {
+      expect(wait).toBeGreaterThanOrEqual(0.75 * 2 ** index);
+      expect(wait).toBeLessThanOrEqual(1.25 * 2 ** index);
+    }
     expect(seen).toHaveLength(1);
   });
 
@@ -303,8 +337,10 @@ describe('a line that is cut', () => {
     expect(asked).toBe(1);
   });
 
-  it('is an error when the run is gone', async () => {
+  it('is an error at once when the run is gone', async () => {
+    let asked = 0;
     const url = await answering(({ method }, response) => {
+      asked += 1;
       if (method !== 'POST') {
         response.writeHead(404).end('{"error":{"code":"run_not_found","message":"Gone."}}');
         return;
@@ -313,6 +349,7 @@ describe('a line that is cut', () => {
       response.end('retry: 1\nid: r:0\n\nevent: system\nid: r:1\ndata: {"type":"system"}\n\n');
     });
     await expect(all(streamClaude(url, hi))).rejects.toBeInstanceOf(ClientError);
+    expect(asked).toBe(2);
   });
 });
 
@@ -454,11 +491,6 @@ describe('to abort', () => {
     });
     expect(server.pids).toEqual([]);
   });
-
-  const aborting = () => {
-    const controller = new AbortController();
-    return { signal: controller.signal, abort: () => controller.abort() };
-  };
 });
 
 it('to leave the loop closes the connection, and the run goes on', async () => {

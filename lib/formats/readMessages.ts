@@ -21,6 +21,14 @@ export interface Conversation {
   readonly content: Turn['content'];
 }
 
+/** How the messages of a format are written. */
+export interface MessageFields {
+  /** The field of a message that holds its words. Default `'content'`. */
+  readonly contentField?: string;
+  /** An image among them, as it is shown to whoever has written a part that is none. Default: OpenAI's. */
+  readonly imagePart?: string;
+}
+
 /** What is said for a client that wants the last answer to go on: it sends no message of the user. */
 const CONTINUE: ChatMessage = {
   role: 'user',
@@ -39,19 +47,21 @@ const ROLES = [...SYSTEM_ROLES, 'user', 'assistant', 'tool', 'function'];
  * conversation; a session that knows it gets only what is new.
  *
  * @param cleanAnswer takes out of an earlier answer what was only shown beside it
- * @param contentField the field of a message that holds its words
  * @throws ClaudeStreamError `invalid_messages` or `unsupported_parameter`, naming the message
  */
 export function readMessages(
   messages: unknown,
   cleanAnswer: (text: string) => string,
-  contentField = 'content',
+  {
+    contentField = 'content',
+    imagePart = '{"type": "image_url", "image_url": {"url": data URL}}',
+  }: MessageFields = {},
 ): { content: Turn['content']; system: string | undefined; conversation: Conversation } {
   if (!Array.isArray(messages) || messages.length === 0) {
     throw invalid('messages', 'must be an array with at least one message.');
   }
   const chat = messages.map((message, index) =>
-    readMessage(message, index, contentField, cleanAnswer),
+    readMessage(message, index, { contentField, imagePart }, cleanAnswer),
   );
   // A stopped or failed answer leaves an empty message, as does one that only called tools.
   const said = chat.filter(
@@ -142,7 +152,7 @@ function simplified(blocks: readonly ContentBlock[]): Turn['content'] {
 function readMessage(
   message: unknown,
   index: number,
-  contentField: string,
+  { contentField, imagePart }: Required<MessageFields>,
   cleanAnswer: (text: string) => string,
 ): ChatMessage {
   const field = `messages[${index}]`;
@@ -151,7 +161,7 @@ function readMessage(
   if (typeof role !== 'string' || !ROLES.includes(role)) {
     throw invalid(`${field}.role`, `must be one of ${ROLES.join(', ')}.`);
   }
-  const blocks = readContent(role, content, `${field}.${contentField}`);
+  const blocks = readContent(role, content, `${field}.${contentField}`, imagePart);
   if (role === 'assistant') {
     return {
       role,
@@ -166,15 +176,20 @@ function readMessage(
   return { role, blocks: [{ type: 'text', text: `${name}: ` }, ...blocks] };
 }
 
-function readContent(role: string, content: unknown, field: string): ContentBlock[] {
+function readContent(
+  role: string,
+  content: unknown,
+  field: string,
+  imagePart: string,
+): ContentBlock[] {
   if (typeof content === 'string') return [{ type: 'text', text: content }];
   // An assistant message that only called tools has no content.
   if (content == null && role === 'assistant') return [];
   if (!Array.isArray(content)) throw invalid(field, 'must be a string or an array of parts.');
-  return content.map((part, at) => readPart(part, `${field}[${at}]`));
+  return content.map((part, at) => readPart(part, `${field}[${at}]`, imagePart));
 }
 
-function readPart(part: unknown, field: string): ContentBlock {
+function readPart(part: unknown, field: string, imagePart: string): ContentBlock {
   const { type, text, refusal, image_url, source } = (part ?? {}) as Record<string, unknown>;
   if (type === 'text' && typeof text === 'string') return { type, text };
   if (type === 'refusal' && typeof refusal === 'string') return { type: 'text', text: refusal };
@@ -195,10 +210,7 @@ function readPart(part: unknown, field: string): ContentBlock {
       { field },
     );
   }
-  throw invalid(
-    field,
-    'must be {"type": "text", "text": string} or {"type": "image_url", "image_url": {"url": data URL}}.',
-  );
+  throw invalid(field, `must be {"type": "text", "text": string} or ${imagePart}.`);
 }
 
 function fieldsOf(value: unknown): Record<string, unknown> {

@@ -1,17 +1,15 @@
 import { type Effort, efforts, type Turn } from '../claude/command.js';
 import { ClaudeStreamError } from '../errors.js';
-import { type Conversation, readMessages } from './readMessages.js';
+import { type Conversation, type MessageFields, readMessages } from './readMessages.js';
 
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 
 /** What differs between formats in the fields that all of them have. */
-export interface TurnFields {
+export interface TurnFields extends MessageFields {
   /** The field that holds the effort. */
   readonly effortField: string;
   /** Names of efforts beside Claude's own. */
   readonly effortNames?: Readonly<Record<string, Effort>>;
-  /** The field of a message that holds its words. Default `'content'`. */
-  readonly contentField?: string;
   /** Takes out of an earlier answer what was only shown beside it. */
   readonly cleanAnswer?: (text: string) => string;
 }
@@ -35,7 +33,7 @@ export function readBody(body: unknown): Record<string, unknown> {
  */
 export function readTurn(
   body: Record<string, unknown>,
-  { effortField, effortNames = {}, contentField, cleanAnswer = (text) => text }: TurnFields,
+  { effortField, effortNames = {}, cleanAnswer = (text) => text, ...fields }: TurnFields,
 ): { turn: Turn; conversation: Conversation | undefined; user: string | undefined } {
   const { prompt, messages } = body;
   const session = readText(body, 'session');
@@ -51,7 +49,7 @@ export function readTurn(
   };
   const user = readText(body, 'user');
   if (messages != null) {
-    const { conversation, ...words } = readMessages(messages, cleanAnswer, contentField);
+    const { conversation, ...words } = readMessages(messages, cleanAnswer, fields);
     return { turn: { ...words, ...choices }, conversation, user };
   }
   return { turn: { content: readPrompt(prompt), ...choices }, conversation: undefined, user };

@@ -15,7 +15,11 @@ export function readMessagesRequest(body: unknown): ChatRequest {
   const { effort, format } = readObject(fields.output_config, 'output_config');
   const { turn, conversation } = readTurn(
     { ...fields, messages: withoutWork(fields.messages), 'output_config.effort': effort },
-    { effortField: 'output_config.effort' },
+    {
+      effortField: 'output_config.effort',
+      imagePart:
+        '{"type": "image", "source": {"type": "base64", "media_type": string, "data": string}}',
+    },
   );
   const { user_id } = readObject(fields.metadata, 'metadata');
   const system = [readSystem(fields.system), turn.system].filter(Boolean).join('\n\n');

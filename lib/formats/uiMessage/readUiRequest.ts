@@ -12,7 +12,11 @@ export function readUiRequest(body: unknown): ChatRequest {
   const fields = readBody(body);
   const { turn, conversation, user } = readTurn(
     { ...fields, messages: withoutWork(fields.messages) },
-    { effortField: 'effort', contentField: 'parts' },
+    {
+      effortField: 'effort',
+      contentField: 'parts',
+      imagePart: '{"type": "file", "mediaType": "image/…", "url": data URL}',
+    },
   );
   return {
     turn,
