@@ -1,5 +1,15 @@
 import { execFile } from 'node:child_process';
-import { cp, mkdir, mkdtemp, readdir, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import {
+  cp,
+  mkdir,
+  mkdtemp,
+  readdir,
+  readFile,
+  rm,
+  stat,
+  symlink,
+  writeFile,
+} from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -35,6 +45,9 @@ test('the package is as small as the README says, and holds nothing but what it 
   const { size } = await stat(join(project, tarball));
   record('KB of the tarball', size / 1_000);
   expect(size).toBeLessThan(LARGEST_TARBALL);
+  const readme = await readFile(join(root, 'README.md'), 'utf8');
+  const [, stated] = /The package is (\d+) KB packed/.exec(readme) ?? [];
+  expect(Math.abs(size / 1_000 - Number(stated))).toBeLessThan(10);
   const { stdout } = await run('tar', ['tzf', tarball], { cwd: project });
   const files = stdout
     .trim()
