@@ -231,6 +231,12 @@ describe('a run whose owner is gone', () => {
   });
 });
 
+test('a reader who is further than the store hears that the owner is gone', async () => {
+  const text = await textOf(replayOf(new FakeRuns(ended(3)), { after: 8 }));
+  expect(text).toMatch(/^event: outcome\nid: run:9\ndata: {"status":"crashed","code":"owner_lost"/);
+  expect(await textOf(replayOf(new FakeRuns(ended(3)), { after: 3 }))).toBe('');
+});
+
 describe('a store that fails', () => {
   test('for a moment is read again, and nothing is missing', async () => {
     const runs = new FakeRuns(

@@ -804,3 +804,23 @@ describe('a run that could not be started', () => {
 async function until(isSo: () => Promise<boolean>): Promise<void> {
   while (!(await isSo())) await new Promise((resolve) => setTimeout(resolve, 5));
 }
+
+it('a client that has had more than the store of a run whose owner is gone hears how it ended', async () => {
+  const store = memoryStore();
+  const record = { runId: 'lost', startedAt: Date.now(), user: undefined };
+  for (const [runId, code] of [
+    ['lost', 'owner_lost'],
+    ['other', 'crashed'],
+  ] as const) {
+    const recording = store.runs.record({ ...record, runId }, () => {});
+    const frame = `id: ${runId}:1\ndata: {}\n\n`;
+    await recording.finish(1, [frame], JSON.stringify({ status: 'crashed', code }));
+    recording.release();
+  }
+  const server = await start('ticks', { store });
+  const lost = await send('GET', `${server.url}/lost?after=7`);
+  expect(outcomeOf(lost.text)).toMatchObject({ status: 'crashed', code: 'owner_lost' });
+  // Its own end has come.
+  expect((await send('GET', `${server.url}/lost?after=1`)).status).toBe(204);
+  expect((await send('GET', `${server.url}/other?after=7`)).status).toBe(204);
+});

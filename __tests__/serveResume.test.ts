@@ -195,6 +195,14 @@ describe('what cannot be resumed', () => {
     expect(other.errors).toMatchObject([{ code: 'store_unavailable' }]);
   });
 
+  it('in another format is a mistake of the application', async () => {
+    const server = await start('silent', { format: 'anthropic' });
+    expect((await send('GET', streamOf(server, 'chat'))).status).toBe(500);
+    expect(server.errors).toMatchObject([
+      { code: 'invalid_option', message: expect.stringContaining('"ui-message"') },
+    ]);
+  });
+
   it('for the headers alone is 405', async () => {
     const { url } = await answering();
     expect((await send('HEAD', url)).status).toBe(405);

@@ -125,7 +125,11 @@ async function* framesOf(
         return;
       }
     } else {
-      if (page.kind === 'gone' && rest === undefined) yield lost(options, next).join('');
+      // Also for a reader who is further than the store, which did not get the end from an owner that is gone.
+      const isAhead = page.kind === 'ended' && next > page.last + 1;
+      if (rest === undefined && (page.kind === 'gone' || isAhead)) {
+        yield lost(options, next).join('');
+      }
       if (rest === undefined) return;
     }
   }

@@ -1,6 +1,6 @@
 import type { Request, Response } from 'express';
 import { channels } from './diagnostics.js';
-import { ClaudeStreamError } from './errors.js';
+import { ClaudeStreamError, type ErrorCode } from './errors.js';
 import { type FoundRun, findRun, isOver } from './findRun.js';
 import { guardedHooks } from './hooks.js';
 import { replay } from './replay.js';
@@ -8,6 +8,7 @@ import { sendError } from './sendJson.js';
 import type { Service } from './service.js';
 import { sendEventStream } from './sse/eventStream.js';
 import type { Position } from './sse/frames.js';
+import type { KeptRun } from './stores/store.js';
 import { watchClient } from './watchClient.js';
 
 /** How long an EventSource waits before it comes back, in ms. */
@@ -60,7 +61,7 @@ export async function serveReplay(
     const { runId, local, kept } = found;
     response.setHeader('Claude-Run-Id', runId);
     const last = local ? local.run.lastFrame : (kept?.last ?? 0);
-    if (isOver(found) && after >= last) {
+    if (isOver(found) && after >= last && !(after > last && isLost(kept))) {
       response.status(204).end();
       return;
     }
@@ -86,6 +87,12 @@ export async function serveReplay(
   } catch (error) {
     answerError(service, request, response, error);
   }
+}
+
+/** Whether its owner is gone, and with it perhaps events that a client has had. */
+function isLost(kept: KeptRun | undefined): boolean {
+  const code: ErrorCode = 'owner_lost';
+  return kept?.end !== undefined && JSON.parse(kept.end).code === code;
 }
 
 /** The run of a request that says where its client was. */

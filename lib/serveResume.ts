@@ -1,6 +1,7 @@
 import type { Request, Response } from 'express';
 import { ClaudeStreamError, type ErrorCode } from './errors.js';
 import { type FoundRun, findRun, isOver } from './findRun.js';
+import { uiMessage } from './formats/uiMessage/uiMessage.js';
 import { serveReplay } from './serveReplay.js';
 import type { Service } from './service.js';
 
@@ -16,7 +17,7 @@ export async function serveResume(
   response: Response,
 ): Promise<void> {
   await serveReplay(service, request, response, async () => {
-    const found = await runGoingOn(service, request, chatOf(request));
+    const found = await runGoingOn(service, request, chatOf(service, request));
     return found && { found, after: 0 };
   });
 }
@@ -48,8 +49,14 @@ function ifNotForThisClient(error: unknown): undefined {
   if (!isNothing) throw error;
 }
 
-/** @throws ClaudeStreamError `invalid_option` when the route names no conversation */
-function chatOf({ params }: Request): string {
+/** @throws ClaudeStreamError `invalid_option` when the route, or the format, names no conversation */
+function chatOf({ settings }: Service, { params }: Request): string {
+  if (settings.format !== uiMessage) {
+    throw new ClaudeStreamError(
+      'invalid_option',
+      'chat.resume is for the format "ui-message": in others no client names its conversation. Use chat.replay.',
+    );
+  }
   const { chat } = params;
   if (typeof chat === 'string' && chat !== '') return chat;
   throw new ClaudeStreamError(
