@@ -124,6 +124,7 @@ it('every snippet runs', async () => {
 /** Runs a snippet among what stands around it; what it would listen on, or connect to, is here. */
 async function run(code: string, shown: string[]): Promise<void> {
   const started: { close(): Promise<void> }[] = [];
+  const streams: Promise<void>[] = [];
   const keep =
     <Options, Made extends { close(): Promise<void> }>(create: (options?: Options) => Made) =>
     (options?: Options) => {
@@ -156,6 +157,16 @@ async function run(code: string, shown: string[]): Promise<void> {
     OpenAI: class extends OpenAI {
       constructor(options: object) {
         super({ ...options, baseURL: `${origin}/v1` });
+        const { completions } = this.chat;
+        const stream = completions.stream.bind(completions);
+        // The snippet begins it, and leaves what comes of it to its reader.
+        Object.assign(completions, {
+          stream: (...args: Parameters<typeof stream>) => {
+            const begun = stream(...args);
+            streams.push(begun.done());
+            return begun;
+          },
+        });
       }
     },
     Anthropic: class extends Anthropic {
@@ -184,6 +195,7 @@ async function run(code: string, shown: string[]): Promise<void> {
   ) => (...args: unknown[]) => Promise<void>;
   try {
     await new AsyncFunction(...given, body)(...given.map((name) => values[name]));
+    await Promise.all(streams);
   } catch (error) {
     throw new Error(`This does not run:\n${code}`, { cause: error });
   } finally {

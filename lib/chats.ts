@@ -17,23 +17,17 @@ const STORE_TIMEOUT = 500;
 /** The last runs of each conversation, for clients that know their conversations by name, and not their runs. */
 export class Chats {
   readonly #store: SessionStore;
-  /** What is being noted, by key: one after the other, or of two runs one would be forgotten. */
-  readonly #noting = new Map<string, Promise<void>>();
 
   constructor(store: SessionStore) {
     this.#store = store;
   }
 
-  /** Settles when it is noted, or takes too long. Never rejects. */
+  /**
+   * Settles when it is noted, or takes too long. Never rejects. Of two that begin at once one may be forgotten, since a
+   * store only gets and sets; each is still found on the instance that has it.
+   */
   async begun(chat: string, runId: string): Promise<void> {
-    const key = keyOf(chat);
-    const noted = (this.#noting.get(key) ?? Promise.resolve())
-      .then(() => this.#note(key, runId))
-      .then(() => {
-        if (this.#noting.get(key) === noted) this.#noting.delete(key);
-      });
-    this.#noting.set(key, noted);
-    await within(STORE_TIMEOUT, noted);
+    await within(STORE_TIMEOUT, this.#note(keyOf(chat), runId));
   }
 
   /** The last runs of a conversation, the latest first; they may be over. Never rejects. */
@@ -49,7 +43,7 @@ export class Chats {
   async #note(key: string, runId: string): Promise<void> {
     try {
       const runs = [runId, ...(await this.#runsAt(key))].slice(0, MOST_RUNS);
-      await within(STORE_TIMEOUT, this.#store.set(key, runs.join(' '), KNOWN_FOR));
+      await this.#store.set(key, runs.join(' '), KNOWN_FOR);
     } catch (error) {
       debug('%s: its conversation could not be noted: %o', runId, error);
     }

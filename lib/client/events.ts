@@ -53,7 +53,7 @@ export type ClaudeEvent = Numbered &
     | { readonly kind: 'message'; readonly message: ClaudeMessage }
     /** The run waits for its turn; 0 when it has come. */
     | { readonly kind: 'queue'; readonly position: number }
-    /** Events from `first` to `last` are not kept any more; those that follow are whole. */
+    /** Events from `first` to `last` are not kept any more; a message may have begun in them. */
     | {
         readonly kind: 'gap';
         readonly first: number;

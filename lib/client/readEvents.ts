@@ -180,7 +180,7 @@ async function bodyOf(
   if (!ok) throw await httpError(response, idleTimeout);
   if (status === 204) return undefined;
   const type = headers.get('content-type') ?? 'none';
-  if (body === null || !type.startsWith('text/event-stream')) {
+  if (body === null || !/^text\/event-stream\s*(?:;|$)/i.test(type)) {
     await body?.cancel();
     throw new ClientError(
       'not_a_stream',

@@ -78,7 +78,7 @@ export async function probePath(
         if (strangers >= ENOUGH_STRANGERS) sent.destroy();
       },
     });
-    const isStream = response.headers['content-type']?.startsWith('text/event-stream') === true;
+    const isStream = /^text\/event-stream\s*(?:;|$)/i.test(response.headers['content-type'] ?? '');
     // Of anything else nobody knows how long it is.
     const isWhole = !isStream || (await readAll(decoded(response), (text) => parser.feed(text)));
     return {

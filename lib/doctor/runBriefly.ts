@@ -1,6 +1,8 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { environmentFor } from '../claude/command.js';
+import { environmentFor, RUN_ID_VARIABLE } from '../claude/command.js';
+import { descendantsNow, killNow } from '../claude/descendants.js';
+import { createRunId } from '../run.js';
 import { within } from '../within.js';
 
 /** How long it may take, in ms. */
@@ -18,20 +20,19 @@ export async function runBriefly(
   command: string,
   args: readonly string[],
 ): Promise<{ readonly code: number | null; readonly stdout: string }> {
+  const id = createRunId();
   const child = spawn(command, args, {
-    // A group of its own: it may be a script, and what a script has started would outlive it.
-    detached: true,
-    env: environmentFor(process.env, {}),
+    env: environmentFor(process.env, { [RUN_ID_VARIABLE]: id }),
     stdio: ['ignore', 'pipe', 'ignore'],
   });
   let stdout = '';
   let isLate = false;
+  // It may be a script, and what a script has started would outlive it.
   const kill = () => {
-    try {
-      if (child.pid !== undefined) process.kill(-child.pid, 'SIGKILL');
-    } catch {
-      // Nothing of it is left.
-    }
+    const isAlive = child.exitCode === null && child.signalCode === null;
+    const descendants = descendantsNow([{ root: isAlive ? child.pid : undefined, runId: id }]);
+    child.kill('SIGKILL');
+    killNow(descendants);
   };
   const timer = setTimeout(() => {
     isLate = true;
@@ -44,7 +45,7 @@ export async function runBriefly(
   try {
     await once(child, 'exit');
     kill();
-    // Whatever has left the group and holds its end of the pipe is not waited for.
+    // What cannot be killed and holds its end of the pipe is not waited for.
     if (!child.stdout.closed) await within(1_000, once(child.stdout, 'close'));
     if (isLate) throw new Error(`It did not end within ${TIMEOUT / 1_000} s.`);
     return { code: child.exitCode, stdout };

@@ -130,8 +130,7 @@ export class Answer {
   }
 
   #streamEvent(event: StreamEvent): void {
-    if (event.type === 'message_start') this.#isTorn = false;
-    if (this.#isTorn) return;
+    if (this.#isTorn && event.type !== 'message_start') return;
     switch (event.type) {
       case 'content_block_delta':
         if (event.delta?.type === 'text_delta') this.#text(event.delta.text);
@@ -144,6 +143,7 @@ export class Answer {
         this.#toolStarted(event);
         break;
       case 'message_start':
+        this.#isTorn = false;
         this.#streamedId = event.message?.id;
         this.#breakOffInputs();
         this.#setApart();

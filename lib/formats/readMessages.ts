@@ -2,6 +2,7 @@ import type { Turn } from '../claude/command.js';
 import type { ContentBlock } from '../claude/messages.js';
 import { ClaudeStreamError } from '../errors.js';
 import { readImageData, readImageUrl } from './readImage.js';
+import { setApart } from './setApart.js';
 
 /** One message of a chat client. */
 export interface ChatMessage {
@@ -163,12 +164,10 @@ function readMessage(
   }
   const blocks = readContent(role, content, `${field}.${contentField}`, imagePart);
   if (role === 'assistant') {
-    return {
-      role,
-      blocks: blocks.map((block) =>
-        block.text === undefined ? block : { ...block, text: cleanAnswer(block.text) },
-      ),
-    };
+    const clean = blocks.map((block) =>
+      block.text === undefined ? block : { ...block, text: cleanAnswer(block.text) },
+    );
+    return { role, blocks: setApart(clean) };
   }
   if (name != null && typeof name !== 'string') throw invalid(`${field}.name`, 'must be a string.');
   if (role !== 'user' || name == null || isEmpty({ role, blocks })) return { role, blocks };

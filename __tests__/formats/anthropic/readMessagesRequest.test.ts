@@ -84,6 +84,26 @@ describe('a request of the Messages API', () => {
     expect(read({ messages }).turn.content).toContain('Rain.');
   });
 
+  it('sets apart what were blocks of their own', () => {
+    const said = (text: string) => ({ type: 'text', text });
+    const result = (content: unknown) => ({ type: 'tool_result', tool_use_id: 't', content });
+    const { turn, conversation } = read({
+      messages: [
+        { role: 'user', content: 'Weather?' },
+        {
+          role: 'assistant',
+          content: [said('Let me look.'), { type: 'tool_use', id: 't' }, said('It rains.')],
+        },
+        {
+          role: 'user',
+          content: [result('Rain.'), result([said('Wind,'), said('too.')]), said('So?')],
+        },
+      ],
+    });
+    expect(conversation?.answer).toBe('Let me look.\n\nIt rains.');
+    expect(turn.content).toMatch(/Rain\.\n\nWind,\ntoo\.\n\nSo\?$/);
+  });
+
   it('may have images', () => {
     const image = {
       type: 'image',

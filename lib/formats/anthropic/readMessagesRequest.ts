@@ -2,7 +2,6 @@ import { ClaudeStreamError } from '../../errors.js';
 import type { ChatRequest } from '../format.js';
 import { readSchema } from '../readSchema.js';
 import { readBody, readFlag, readObject, readText, readTurn } from '../readTurn.js';
-import { setApart } from '../setApart.js';
 
 /**
  * Reads the body of POST /v1/messages. What Claude Code has no setting for (`max_tokens`, `temperature`,
@@ -80,23 +79,24 @@ function withoutWork(messages: unknown): unknown {
   if (!Array.isArray(messages)) return messages;
   return messages.map((message) => {
     const { content } = (message ?? {}) as Record<string, unknown>;
-    return Array.isArray(content)
-      ? { ...message, content: setApart(content.map(wordsOf)) }
-      : message;
+    return Array.isArray(content) ? { ...message, content: content.map(wordsOf) } : message;
   });
 }
 
 function wordsOf(block: unknown): unknown {
   const { type, content, source } = (block ?? {}) as Record<string, unknown>;
-  // What a tool of the client has found is new to Claude.
-  if (type === 'tool_result' && typeof content === 'string') return { type: 'text', text: content };
+  if (type === 'tool_result' && typeof content === 'string') return found(content);
   if (type === 'tool_result' && Array.isArray(content)) {
     const texts = content.map((part) => (part as { text?: unknown } | null)?.text);
-    const text = texts.filter((one) => typeof one === 'string').join('\n');
-    return { type: 'text', text };
+    return found(texts.filter((one) => typeof one === 'string').join('\n'));
   }
   if (typeof type === 'string' && WORK.test(type)) return { type: 'text', text: '' };
   const { type: sourceType, url } = (source ?? {}) as Record<string, unknown>;
   if (type === 'image' && sourceType === 'url') return { type: 'image_url', image_url: { url } };
   return block;
+}
+
+/** What a tool of the client has found is new to Claude. What follows it stands apart. */
+function found(text: string): object {
+  return { type: 'text', text: text === '' ? '' : `${text}\n\n` };
 }

@@ -1,6 +1,5 @@
 import type { ChatRequest } from '../format.js';
 import { readBody, readFlag, readText, readTurn } from '../readTurn.js';
-import { setApart } from '../setApart.js';
 
 /**
  * Reads what the AI SDK's chat transport posts: `{id, messages, trigger, messageId}` and whatever the application has
@@ -48,10 +47,8 @@ function readAnswer(messages: unknown): string | undefined {
 function withoutWork(messages: unknown): unknown {
   if (!Array.isArray(messages)) return messages;
   return messages.map((message) => {
-    const { role, parts } = (message ?? {}) as Record<string, unknown>;
-    if (!Array.isArray(parts)) return message;
-    const words = parts.map(wordsOf);
-    return { ...message, parts: role === 'assistant' ? setApart(words) : words };
+    const { parts } = (message ?? {}) as Record<string, unknown>;
+    return Array.isArray(parts) ? { ...message, parts: parts.map(wordsOf) } : message;
   });
 }
 
