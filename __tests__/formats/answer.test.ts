@@ -636,6 +636,7 @@ describe('how a tool call comes about', () => {
   it.each([
     ['the model is asked again', messageStart('msg_2'), ['breaks off a', 'step']],
     ['a whole message takes the place', assistant('msg_2', [textBlock('Hello')]), ['breaks off a']],
+    ['another is begun in its place', starts(1, 'b', 'Bash'), ['breaks off a', 'starts Bash b']],
   ])('is broken off for good when %s', (_, next, told) => {
     const late = assistant('msg_1', [toolUse('a', 'Read', {})]);
     const begun = [messageStart('msg_1'), starts(1, 'a', 'Read'), writes(1, '{')];

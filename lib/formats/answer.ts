@@ -207,6 +207,8 @@ export class Answer {
     if (block?.type !== 'tool_use' || typeof block.id !== 'string') return;
     if (typeof block.name !== 'string' || block.name === STRUCTURED_OUTPUT) return;
     if (this.#started.has(block.id) || this.#called.has(block.id)) return;
+    // One block follows the other: what was written under the same index is not written on.
+    this.#breakOffInput(index);
     this.#started.add(block.id);
     this.#inputs.set(index, block.id);
     this.#sink.toolStarted?.(block.id, block.name);
@@ -219,12 +221,16 @@ export class Answer {
   }
 
   #breakOffInputs(): void {
-    for (const id of this.#inputs.values()) {
-      // Should it come after all, it is too late: clients have been told that it does not.
-      this.#called.add(id);
-      this.#sink.toolBrokenOff?.(id);
-    }
-    this.#inputs.clear();
+    for (const index of this.#inputs.keys()) this.#breakOffInput(index);
+  }
+
+  #breakOffInput(index: number | undefined): void {
+    const id = this.#inputs.get(index);
+    if (id === undefined) return;
+    this.#inputs.delete(index);
+    // Should it come after all, it is too late: clients have been told that it does not.
+    this.#called.add(id);
+    this.#sink.toolBrokenOff?.(id);
   }
 
   #toolUse(block: ContentBlock, topLevel: boolean): void {
@@ -238,9 +244,10 @@ export class Answer {
       return;
     }
     this.#apart = true;
-    for (const [index, id] of this.#inputs) if (id === block.id) this.#inputs.delete(index);
     const call = { id: block.id, label, input: block.input };
     this.#sink.toolBegun(call);
+    // Not before: a sink may be unable to write the input, and then it is the end that breaks it off.
+    for (const [index, id] of this.#inputs) if (id === block.id) this.#inputs.delete(index);
     this.#open.set(block.id, (result) => this.#sink.toolEnded(call, result));
   }
 

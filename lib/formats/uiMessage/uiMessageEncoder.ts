@@ -108,7 +108,10 @@ export class UiMessageEncoder implements Encoder, AnswerSink {
     this.#writing.delete(toolCallId);
   }
 
-  /** By chunks that the first release of v5 knows, too: to it `tool-input-error` is fatal. */
+  /**
+   * Within its step, since their reader finds an input only there; by chunks that the first release of v5 knows, too,
+   * since to it `tool-input-error` is fatal.
+   */
   toolBrokenOff(toolCallId: string): void {
     const toolName = this.#writing.get(toolCallId);
     if (toolName === undefined) return;
@@ -155,8 +158,6 @@ export class UiMessageEncoder implements Encoder, AnswerSink {
   #endStep(): void {
     this.#endPart();
     if (!this.#inStep) return;
-    // Their reader finds the input of a tool only within its step.
-    for (const id of this.#writing.keys()) this.toolBrokenOff(id);
     this.#inStep = false;
     this.#send({ type: 'finish-step' });
   }
