@@ -44,6 +44,30 @@ describe('README', () => {
     );
   });
 
+  it('has every option of the client and every code of its errors, and invents none', () => {
+    const [, rest = ''] = readme.split('\n### A client that comes back by itself\n');
+    const [section = ''] = rest.split('\n### ');
+    const optionsOf = (path: string) =>
+      [...read(path).matchAll(/^ {2,8}readonly (\w+)\??: (?!undefined)/gm)].map(([, name]) => name);
+    const [, table = ''] = section.split('\n| option of `streamClaude`');
+    const rows = table.split('\n').filter((line) => line.startsWith('| `'));
+    const documented = rows.flatMap((row) =>
+      [...(row.split('|')[1] ?? '').matchAll(/`(\w+)/g)].map(([, name]) => name),
+    );
+    expect(documented.sort()).toEqual([...new Set(optionsOf('lib/client/streamClaude.ts'))].sort());
+    const [, sentence = ''] = /`readEvents` has (.+)/.exec(section) ?? [];
+    const named = [...sentence.matchAll(/`(\w+)(?:\(\w*\))?`/g)].map(([, name]) => name);
+    const [head = ''] = read('lib/client/readEvents.ts').split('\n}\n');
+    const options = [...head.matchAll(/^ {2}readonly (\w+)\?:/gm)].map(([, name]) => name);
+    expect(named.sort()).toEqual(options.sort());
+    const [, union = ''] =
+      /type ClientErrorCode = (.+);/.exec(read('lib/client/clientError.ts')) ?? [];
+    const codes = [...union.matchAll(/'(\w+)'/g)].map(([, code]) => `\`${code}\``);
+    expect(codes.length).toBeGreaterThan(3);
+    const [row = ''] = section.split('\n').filter((line) => line.startsWith('| `ClientError`'));
+    for (const code of codes) expect(row).toContain(code);
+  });
+
   it('has every default', () => {
     const { deadlines, ...settings } = readRouterOptions();
     const defaults = { ...settings, ...deadlines };

@@ -6,7 +6,20 @@ import {
   readEvents,
   wordsOf,
 } from '../../lib/client.js';
-import { assistant, messageStart, permissionRequest, result, text } from '../formats/support.js';
+import {
+  assistant,
+  blockStart,
+  messageDelta,
+  messageStart,
+  permissionRequest,
+  result,
+  text,
+  textStart,
+  thinking,
+  thinkingStart,
+  toolResult,
+  toolUse,
+} from '../formats/support.js';
 import { all, formatNames, responseOf, streamOf } from './support.js';
 
 async function messagesOf(name: string, format: ClientFormat): Promise<Message[]> {
@@ -18,6 +31,16 @@ async function messageOf(name: string, format: ClientFormat): Promise<Message> {
   const message = (await messagesOf(name, format)).at(-1);
   if (message === undefined) throw new Error('There was no event.');
   return message;
+}
+
+/** Tells a reducer of the format `claude` message by message, or that some are missing. */
+function told() {
+  const reduce = messageReducer();
+  const lost = { code: 'events_lost', message: 'Gone.', first: 3, last: 8 };
+  return {
+    say: (message: ClaudeMessage) => reduce({ kind: 'message', id: undefined, message }),
+    gap: () => reduce({ kind: 'gap', id: undefined, ...lost }),
+  };
 }
 
 const condensed = (text: string) => text.replace(/\s+/g, '');
@@ -158,6 +181,79 @@ describe('a message', () => {
     say(11, result(whole));
     const next = say(12, messageStart('msg_2')) && say(13, text('More.'));
     expect(next.parts).toEqual([{ type: 'text', text: `${whole}\n\nMore.` }]);
+  });
+
+  it('goes on after a gap within the block that was torn', () => {
+    const { say, gap } = told();
+    say(messageStart('msg_1'));
+    say(textStart);
+    say(text('One. '));
+    say(textStart);
+    say(text('Two. '));
+    gap();
+    const block = { type: 'text', text: 'Two. And more.' };
+    expect(say(assistant('msg_1', [block])).parts).toEqual([
+      { type: 'text', text: 'One. Two. And more.' },
+    ]);
+  });
+
+  it('has a tool whose input was torn by a gap as it ran', () => {
+    const { say, gap } = told();
+    say(messageStart('msg_1'));
+    say(blockStart(toolUse('t', 'Write', {})));
+    const delta = { type: 'input_json_delta', partial_json: '{"a' };
+    say({ type: 'stream_event', event: { type: 'content_block_delta', index: 0, delta } });
+    gap();
+    say(assistant('msg_1', [toolUse('t', 'Write', { a: 1 })]));
+    expect(say(toolResult('t', 'Written.')).parts).toMatchObject([
+      { type: 'tool', id: 't', state: 'done', input: { a: 1 }, result: 'Written.' },
+    ]);
+  });
+
+  it('runs on where the model was cut off in mid-word, and nowhere else', () => {
+    const { say } = told();
+    say(messageStart('msg_1'));
+    say(textStart);
+    say(text('hel'));
+    say(messageDelta('max_tokens'));
+    say(messageStart('msg_2'));
+    say(thinkingStart);
+    say(thinking('Where was I?'));
+    say(textStart);
+    say(text('lo'));
+    say(messageDelta('end_turn'));
+    say(messageStart('msg_3'));
+    say(thinkingStart);
+    say(thinking('Done.'));
+    say(textStart);
+    const message = say(text('Bye.'));
+    expect(wordsOf(message, 'text')).toBe('hello\n\nBye.');
+    expect(wordsOf(message, 'thinking')).toBe('Where was I?\n\nDone.');
+  });
+
+  it('knows the session before its end', () => {
+    const { say } = told();
+    const init = { type: 'system', subtype: 'init', session_id: 's', model: 'm' };
+    expect(say(init)).toMatchObject({ sessionId: 's', model: 'm' });
+    const reduce = messageReducer('ui-message');
+    const messageMetadata = { sessionId: 's' };
+    const chunk = { type: 'message-metadata', messageMetadata };
+    expect(reduce({ id: undefined, chunk }).sessionId).toBe('s');
+  });
+
+  it('tells within which tool a subagent is at work', () => {
+    const { say } = told();
+    say(assistant('msg_1', [toolUse('agent', 'Agent', {}), toolUse('other', 'Agent', {})]));
+    const read = toolUse('a', 'Read', { file_path: 'notes.md' });
+    say({ ...assistant('msg_2', [toolUse('inner', 'Agent', {})]), parent_tool_use_id: 'agent' });
+    say({ ...assistant('msg_3', [read]), parent_tool_use_id: 'inner' });
+    say({ ...assistant('msg_4', [{ ...read, id: 'b' }]), parent_tool_use_id: 'other' });
+    const { activities } = say(toolResult('b', ''));
+    expect(activities.map(({ done, toolId }) => [done, toolId])).toEqual([
+      [false, 'agent'],
+      [false, 'agent'],
+      [true, 'other'],
+    ]);
   });
 
   it('has no activity that goes on when the run has ended', () => {

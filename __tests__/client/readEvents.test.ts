@@ -37,6 +37,16 @@ describe.each(formatNames)('a stream of the format %s', (format) => {
     });
   });
 
+  it('tells when the last event has come', async () => {
+    const seen: unknown[] = [];
+    const told: number[] = [];
+    const options = { format, onLast: () => told.push(seen.length) };
+    const stream = streamOf('hello', format);
+    for await (const event of readEvents(responseOf([stream]), options)) seen.push(event);
+    expect(told).toContain(seen.length - 1);
+    expect(told.every((count) => count >= seen.length - 1)).toBe(true);
+  });
+
   it('that ends before its last event is an error, after what it had', async () => {
     const stream = streamOf('hello', format);
     const cut = stream.slice(0, stream.lastIndexOf('\n\n', stream.length - 3) + 2);
@@ -127,6 +137,35 @@ describe('the line', () => {
     expect(isClosed).toBe(true);
   });
 
+  it.each([
+    ['event without an end', 'data: {"type":"a"}\ndata: '],
+    ['line without an end', 'data: '],
+  ])('of which an %s comes is closed, after what came before', async (_what, begin) => {
+    let isClosed = false;
+    let pulls = 0;
+    const body = new ReadableStream<Uint8Array>({
+      pull: (controller) => {
+        const first = pulls === 0 ? `event: system\ndata: {"type":"a"}\n\n${begin}` : '';
+        pulls += 1;
+        controller.enqueue(Buffer.from(`${first}${'x'.repeat(1_000)}`));
+      },
+      cancel: () => {
+        isClosed = true;
+      },
+    });
+    const seen: unknown[] = [];
+    const reading = (async () => {
+      for await (const event of readEvents(body, { maxEventLength: 10_000 })) seen.push(event);
+    })();
+    await expect(reading).rejects.toMatchObject({
+      code: 'malformed_event',
+      message: 'An event is longer than 10000 characters (maxEventLength).',
+    });
+    expect(seen).toHaveLength(1);
+    expect(isClosed).toBe(true);
+    expect(pulls).toBeLessThan(20);
+  });
+
   it('that breaks is an error of its own', async () => {
     const body = new ReadableStream<Uint8Array>({
       pull: (controller) => controller.error(new TypeError('terminated')),
@@ -156,6 +195,31 @@ describe('an answer that is no stream', () => {
       message,
       serverCode,
     });
+  });
+
+  it.each([
+    ['goes on for ever', false],
+    ['stops in the middle', true],
+  ])('but an error whose text %s is closed', async (_what, isSilent) => {
+    let isClosed = false;
+    let bytes = 0;
+    const body = new ReadableStream<Uint8Array>({
+      pull: (controller) => {
+        if (isSilent && bytes > 0) return new Promise<void>(() => {});
+        bytes += 10_000;
+        controller.enqueue(Buffer.from('No. '.repeat(2_500)));
+      },
+      cancel: () => {
+        isClosed = true;
+      },
+    });
+    const response = new Response(body, { status: 502 });
+    await expect(all(readEvents(response, { idleTimeout: 50 }))).rejects.toMatchObject({
+      code: 'http_error',
+      message: expect.stringMatching(/^No\. No/),
+    });
+    expect(isClosed).toBe(true);
+    expect(bytes).toBeLessThan(100_000);
   });
 
   it('but something else is no stream', async () => {

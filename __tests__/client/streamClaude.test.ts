@@ -6,11 +6,13 @@ import { type ClaudeStreamOptions, memoryStore } from '../../lib';
 import {
   type ClaudeEvent,
   ClientError,
+  emptyMessage,
   messageReducer,
   streamClaude,
   wordsOf,
 } from '../../lib/client.js';
 import { allGone, allKept, type ChatServer, startChatServer } from '../chatServer';
+import { formatNames } from './support';
 
 const servers: ChatServer[] = [];
 const cleanups: (() => Promise<unknown>)[] = [];
@@ -77,6 +79,16 @@ async function answering(handler: Parameters<typeof createServer>[1]): Promise<s
 }
 
 const hi = { body: { prompt: 'hi' } };
+const messages = [{ role: 'user', content: 'hi' }];
+const bodies = {
+  claude: hi.body,
+  openai: { messages },
+  anthropic: { model: 'claude', max_tokens: 100, messages },
+  'ui-message': {
+    id: 'chat',
+    messages: [{ id: 'm', role: 'user', parts: [{ type: 'text', text: 'hi' }] }],
+  },
+};
 const ticks = { TICKS: '20', INTERVAL: '20' };
 
 /** The ids of events, by their numbers. */
@@ -85,9 +97,15 @@ const numbersOf = (events: readonly ClaudeEvent[]) =>
 
 const upTo = (last: number) => Array.from({ length: last }, (_, index) => index + 1);
 
+/** What aborts a stream; `cancelled` when the server has been told, and with what it was told. */
 function aborting() {
   const controller = new AbortController();
-  return { signal: controller.signal, abort: () => controller.abort() };
+  let onCancel: (...told: unknown[]) => void = () => {};
+  const cancelled = new Promise<unknown[]>((resolve) => {
+    onCancel = (...told) => resolve(told);
+  });
+  const { signal } = controller;
+  return { signal, abort: (reason?: unknown) => controller.abort(reason), onCancel, cancelled };
 }
 
 async function all<Event>(events: AsyncIterable<Event>): Promise<Event[]> {
@@ -178,6 +196,17 @@ describe('a question', () => {
     await expect(reading).rejects.toThrow('There is no format "xml".');
   });
 
+  it.each([
+    ['openai', {}],
+    ['openai', { stream: false }],
+    ['anthropic', { stream: null }],
+    ['claude', { stream: false }],
+    ['ui-message', { stream: false }],
+  ] as const)('that asks for no stream (%s, %p) is not asked', async (format, body) => {
+    const reading = all(streamClaude('http://127.0.0.1:1', { body, format }));
+    await expect(reading).rejects.toThrow(new TypeError('The body has to say "stream": true.'));
+  });
+
   it('may be given any time', async () => {
     const server = await start('ticks', {}, { TICKS: '2', INTERVAL: '10' });
     expect(await all(streamClaude(server.url, { ...hi, idleTimeout: Infinity }))).not.toEqual([]);
@@ -213,6 +242,21 @@ describe('a line that is cut', () => {
     expect(server.pids).toHaveLength(1);
   });
 
+  it.each(formatNames)('is taken up again in the format %s', async (format) => {
+    const server = await start('ticks', { format }, ticks);
+    const { url, cuts } = await cutting(server.url, 1_500, 2);
+    const body = { ...bodies[format], stream: true };
+    const reduce = messageReducer(format);
+    let message = emptyMessage;
+    for await (const event of streamClaude(url, { format, body, fetch: atOnce })) {
+      message = reduce(event);
+    }
+    expect(cuts()).toBe(2);
+    expect(wordsOf(message, 'text').trim().split(/\s+/)).toHaveLength(20);
+    expect(message.outcome).toMatchObject({ status: 'success' });
+    expect(server.pids).toHaveLength(1);
+  });
+
   it('is an error where nothing is kept', async () => {
     const server = await start('ticks', { store: undefined }, ticks);
     const { url } = await cutting(server.url, 1_500, 1);
@@ -242,11 +286,11 @@ describe('a line that is cut', () => {
     })();
     await expect(reading).rejects.toMatchObject({ status: 503, serverCode: 'store_unavailable' });
     expect(asked).toEqual(['POST', 'GET', 'GET', 'GET']);
-    // Each wait is twice the one before, give or take a quarter.
+    // Not sooner than after 100 ms, and each wait is twice the one before, give or take a quarter.
     expect(waits).toHaveLength(3);
     for (const [index, wait] of waits.entries()) {
-      expect(wait).toBeGreaterThanOrEqual(0.75 * 2 ** index);
-      expect(wait).toBeLessThanOrEqual(1.25 * 2 ** index);
+      expect(wait).toBeGreaterThanOrEqual(75 * 2 ** index);
+      expect(wait).toBeLessThanOrEqual(125 * 2 ** index);
     }
     expect(seen).toHaveLength(1);
   });
@@ -337,6 +381,47 @@ describe('a line that is cut', () => {
     expect(asked).toBe(1);
   });
 
+  it.each([
+    ['404 of a proxy', 404, 'text/html', '<html>default backend - 404</html>'],
+    ['408', 408, 'text/plain', ''],
+    ['login page of the network', 200, 'text/html', '<html>Welcome</html>'],
+  ])('is taken up again after a %s', async (_what, status, type, page) => {
+    const asked: string[] = [];
+    const url = await answering(({ method = '' }, response) => {
+      asked.push(method);
+      if (asked.length === 2) {
+        response.writeHead(status, { 'content-type': type }).end(page);
+        return;
+      }
+      response.writeHead(200, { 'content-type': 'text/event-stream' });
+      if (method === 'POST') {
+        response.end('retry: 1\nid: r:0\n\nevent: system\nid: r:1\ndata: {"type":"system"}\n\n');
+      } else response.end('event: outcome\nid: r:2\ndata: {"status":"success"}\n\n');
+    });
+    expect(numbersOf(await all(streamClaude(url, hi)))).toEqual([1, 2]);
+    expect(asked).toEqual(['POST', 'GET', 'GET']);
+  });
+
+  it.each([
+    [401, '{}'],
+    [403, '{}'],
+    [400, '{"error":{"code":"invalid_request","message":"No."}}'],
+    [410, ''],
+  ])('is an error at once when the server says %d', async (status, refusal) => {
+    let asked = 0;
+    const url = await answering(({ method }, response) => {
+      asked += 1;
+      if (method !== 'POST') {
+        response.writeHead(status).end(refusal);
+        return;
+      }
+      response.writeHead(200, { 'content-type': 'text/event-stream' });
+      response.end('retry: 1\nid: r:0\n\nevent: system\nid: r:1\ndata: {"type":"system"}\n\n');
+    });
+    await expect(all(streamClaude(url, hi))).rejects.toMatchObject({ status });
+    expect(asked).toBe(2);
+  });
+
   it('is an error at once when the run is gone', async () => {
     let asked = 0;
     const url = await answering(({ method }, response) => {
@@ -386,6 +471,27 @@ describe('a run that has been begun elsewhere', () => {
     expect(asked).toBe(expected);
   });
 
+  it.each(['..', '.', '', 'a/b', 'r:x', '\ud800', 'a?b'])('is not asked for as %p', async (run) => {
+    let asked = 0;
+    const ask: typeof fetch = async () => {
+      asked += 1;
+      return new Response(null, { status: 204 });
+    };
+    const reading = all(streamClaude('/chat', { run, fetch: ask }));
+    await expect(reading).rejects.toThrow('is no id of a run or an event.');
+    expect(asked).toBe(0);
+  });
+
+  it.each([
+    ['retries', Number.NaN],
+    ['retries', -1],
+    ['idleTimeout', Number.NaN],
+    ['maxEventLength', Number.NaN],
+  ])('takes no %s of %d', async (name, value) => {
+    const reading = all(streamClaude('http://127.0.0.1:1', { run: 'r', [name]: value }));
+    await expect(reading).rejects.toThrow(`${name} must be a number that is not negative`);
+  });
+
   it('is asked for with the query of the URL and the headers', async () => {
     const seen: unknown[] = [];
     const url = await answering((request, response) => {
@@ -393,22 +499,112 @@ describe('a run that has been begun elsewhere', () => {
       response.writeHead(204).end();
     });
     const headers = { 'x-user': 'ada' };
-    await all(streamClaude(`${url}/?key=1`, { run: 'a/b:7', headers }));
-    expect(seen).toEqual(['/chat/a%2Fb?key=1', 'ada', 'a/b:7']);
+    await all(streamClaude(`${url}/?key=1`, { run: 'a-b:7', headers }));
+    expect(seen).toEqual(['/chat/a-b?key=1', 'ada', 'a-b:7']);
   });
 });
 
 describe('to abort', () => {
   it('stops the run on the server, and throws the reason', async () => {
     const server = await start('silent', {}, { SILENCE: '60000' });
-    const leaving = new AbortController();
+    const { signal, abort, onCancel, cancelled } = aborting();
     const reading = (async () => {
-      for await (const _event of streamClaude(server.url, { ...hi, signal: leaving.signal })) {
-        leaving.abort(new Error('The user has stopped it.'));
+      for await (const _event of streamClaude(server.url, { ...hi, signal, onCancel })) {
+        abort(new Error('The user has stopped it.'));
       }
     })();
     await expect(reading).rejects.toThrow('The user has stopped it.');
     expect(await server.nextOutcome()).toMatchObject({ code: 'cancelled' });
+    expect(await cancelled).toEqual([]);
+  });
+
+  it('while the line is down stops the run when it is up again', async () => {
+    const server = await start('silent', {}, { SILENCE: '60000' });
+    let isDown = false;
+    const tries: unknown[] = [];
+    const down: typeof fetch = async (input, init) => {
+      if (init?.method === 'DELETE') tries.push(isDown);
+      if (!isDown) return fetch(input, init);
+      isDown = false;
+      throw new TypeError('fetch failed');
+    };
+    const { signal, abort, onCancel, cancelled } = aborting();
+    const reading = (async () => {
+      const options = { ...hi, signal, onCancel, fetch: down };
+      for await (const _event of streamClaude(server.url, options)) {
+        isDown = true;
+        abort();
+      }
+    })();
+    await expect(reading).rejects.toMatchObject({ name: 'AbortError' });
+    expect(await cancelled).toEqual([]);
+    expect(tries).toEqual([true, false]);
+    expect(await server.nextOutcome()).toMatchObject({ code: 'cancelled' });
+  });
+
+  it.each([
+    ['is refused', 403, '{"error":{"code":"not_authorized","message":"Not yours."}}', 'Not yours.'],
+    ['has no route', 404, 'Cannot DELETE /chat/r', 'Cannot DELETE /chat/r'],
+    ['is over', 404, '{"error":{"code":"run_not_found","message":"Gone."}}', undefined],
+    ['is not kept', 410, '{"error":{"code":"run_expired","message":"Gone."}}', undefined],
+    ['is being stopped', 202, '{}', undefined],
+  ])('tells what became of a run that %s', async (_what, status, refusal, message) => {
+    const url = await answering(({ method }, response) => {
+      if (method === 'DELETE') {
+        response.writeHead(status).end(refusal);
+        return;
+      }
+      response.writeHead(200, { 'content-type': 'text/event-stream' });
+      response.write('retry: 1\nid: r:0\n\nevent: system\nid: r:1\ndata: {}\n\n');
+    });
+    const { signal, abort, onCancel, cancelled } = aborting();
+    const reading = (async () => {
+      for await (const _event of streamClaude(url, { ...hi, signal, onCancel })) abort();
+    })();
+    await expect(reading).rejects.toMatchObject({ name: 'AbortError' });
+    const [told] = await cancelled;
+    if (message === undefined) expect(told).toBeUndefined();
+    else expect(told).toMatchObject({ code: 'http_error', status, message });
+  });
+
+  it('asks for a run that nothing keeps, too, and it is over without a route', async () => {
+    const url = await answering(({ method }, response) => {
+      if (method === 'DELETE') {
+        response.writeHead(404).end('Cannot DELETE /chat/r');
+        return;
+      }
+      response.writeHead(200, { 'content-type': 'text/event-stream', 'claude-run-id': 'r' });
+      response.write('event: system\ndata: {}\n\n');
+    });
+    const { signal, abort, onCancel, cancelled } = aborting();
+    const reading = (async () => {
+      for await (const _event of streamClaude(url, { ...hi, signal, onCancel })) abort();
+    })();
+    await expect(reading).rejects.toMatchObject({ name: 'AbortError' });
+    expect(await cancelled).toEqual([]);
+  });
+
+  it.each(['claude', 'openai'] as const)('at the last event is too late (%s)', async (format) => {
+    const asked: string[] = [];
+    const chunk = 'id: r:1\ndata: {"choices":[{"delta":{},"finish_reason":"stop"}]}\n\n';
+    const stream = {
+      claude: 'retry: 1\n\nevent: outcome\nid: r:1\ndata: {"status":"success"}\n\n',
+      openai: `retry: 1\n\n${chunk}data: [DONE]\n\n`,
+    };
+    const url = await answering(({ method = '' }, response) => {
+      asked.push(method);
+      response.writeHead(200, { 'content-type': 'text/event-stream', 'claude-run-id': 'r' });
+      response.end(stream[format]);
+    });
+    const { signal, abort } = aborting();
+    let events = 0;
+    const body = { stream: true };
+    for await (const _event of streamClaude(url, { body, format, signal })) {
+      events += 1;
+      abort();
+    }
+    expect(events).toBe(1);
+    expect(asked).toEqual(['POST']);
   });
 
   it('only closes the connection where that was asked for', async () => {
@@ -431,24 +627,24 @@ describe('to abort', () => {
       response.writeHead(200, { 'content-type': 'text/event-stream' });
       response.end('retry: 60000\nid: r:0\n\nevent: system\nid: r:1\ndata: {"type":"system"}\n\n');
     });
-    const { signal, abort } = aborting();
+    const { signal, abort, onCancel, cancelled } = aborting();
     const onReconnect = () => setImmediate(abort);
-    await expect(all(streamClaude(url, { ...hi, signal, onReconnect }))).rejects.toMatchObject({
-      name: 'AbortError',
-    });
+    const reading = all(streamClaude(url, { ...hi, signal, onReconnect, onCancel }));
+    await expect(reading).rejects.toMatchObject({ name: 'AbortError' });
+    expect(await cancelled).toEqual([]);
   });
 
   it('before the answer has begun throws at once, and stops the run when its id comes', async () => {
-    const { signal, abort } = aborting();
-    let cancelled: (url: string) => void;
+    const { signal, abort, onCancel, cancelled } = aborting();
+    let tell: (url: string) => void;
     const cancel = new Promise<string>((resolve) => {
-      cancelled = resolve;
+      tell = resolve;
     });
     let answer = () => {};
     const url = await answering(({ method, url: path = '' }, response) => {
       if (method === 'DELETE') {
         response.end();
-        cancelled(path);
+        tell(path);
         return;
       }
       answer = () => {
@@ -457,11 +653,12 @@ describe('to abort', () => {
       };
       abort();
     });
-    await expect(all(streamClaude(url, { ...hi, signal }))).rejects.toMatchObject({
+    await expect(all(streamClaude(url, { ...hi, signal, onCancel }))).rejects.toMatchObject({
       name: 'AbortError',
     });
     answer();
     expect(await cancel).toBe('/chat/late');
+    expect(await cancelled).toEqual([]);
   });
 
   it('ends the loop at that event, whatever has come with it', async () => {
@@ -471,16 +668,17 @@ describe('to abort', () => {
         'event: system\nid: r:1\ndata: {}\n\nevent: outcome\nid: r:2\ndata: {"status":"success"}\n\n',
       );
     });
-    const { signal, abort } = aborting();
+    const { signal, abort, onCancel, cancelled } = aborting();
     const seen: unknown[] = [];
     const reading = (async () => {
-      for await (const event of streamClaude(url, { ...hi, signal })) {
+      for await (const event of streamClaude(url, { ...hi, signal, onCancel })) {
         seen.push(event);
         abort();
       }
     })();
     await expect(reading).rejects.toMatchObject({ name: 'AbortError' });
     expect(seen).toHaveLength(1);
+    await cancelled;
   });
 
   it('before it has begun sends nothing', async () => {

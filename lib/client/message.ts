@@ -11,6 +11,8 @@ export interface Message {
   /** The position in the queue; `undefined` when the run does not wait. Not in the format `openai`. */
   readonly position: number | undefined;
   readonly runId: string | undefined;
+  /** With it another question goes on with the conversation, also when this one was stopped. In `claude` and `ui-message`. */
+  readonly sessionId: string | undefined;
   readonly model: string | undefined;
   readonly usage: MessageUsage | undefined;
   /** How it ended; `undefined` while it goes on. Formats other than `claude` know `success`, `error` and `interrupted`. */
@@ -22,6 +24,8 @@ export type Part = WordsPart | ToolPart;
 export interface WordsPart {
   readonly type: 'text' | 'thinking';
   readonly text: string;
+  /** Whether it goes on, in mid-word perhaps, where the last part of its type was cut off by the model's output limit. */
+  readonly continues?: boolean;
 }
 
 /** A tool call. The formats `openai` and `anthropic` have none: their tools are activities. */
@@ -42,6 +46,8 @@ export interface ToolPart {
 export interface Activity {
   readonly description: string;
   readonly done: boolean;
+  /** The id of the tool whose subagent does it. In `claude` only. */
+  readonly toolId?: string | undefined;
 }
 
 /** The numbers of the first and the last event that are missing. */
@@ -59,15 +65,18 @@ export const emptyMessage: Message = {
   gaps: [],
   position: undefined,
   runId: undefined,
+  sessionId: undefined,
   model: undefined,
   usage: undefined,
   outcome: undefined,
 };
 
-/** The words of one type in a message, with a blank line between its parts. */
+/** The words of one type in a message, with a blank line between its parts where they are apart. */
 export function wordsOf({ parts }: Message, type: WordsPart['type']): string {
-  const words = parts.flatMap((part) => (part.type === type ? part.text : []));
-  return words.join('\n\n');
+  const words = parts.flatMap((part) => (part.type === type ? part : []));
+  return words
+    .map(({ text, continues }, index) => (index === 0 || continues ? text : `\n\n${text}`))
+    .join('');
 }
 
 /**
@@ -91,27 +100,43 @@ export class MessageBuilder {
   #apart = true;
   /** Whether the last words have been cut off by a gap. */
   #isTorn = false;
+  /** Where in the last part of words its last block begins. */
+  #blockStart = 0;
+  #blockBegins = false;
 
   set(fields: Partial<Message>): void {
     this.message = { ...this.message, ...fields };
   }
 
   words(type: WordsPart['type'], text: string): void {
-    const last = this.message.parts.at(-1);
+    const { parts } = this.message;
+    const last = parts.at(-1);
     if (last?.type === type && !this.#apart) {
-      this.#replace(this.message.parts.length - 1, { ...last, text: last.text + text });
+      if (this.#blockBegins) this.#blockStart = last.text.length;
+      this.#blockBegins = false;
+      this.#replace(parts.length - 1, { ...last, text: last.text + text });
       return;
     }
     const begin = text.replace(/^\n+/, '');
     if (begin === '') return;
+    const torn =
+      this.#isTorn && last?.type === type ? last.text.slice(this.#blockStart) : undefined;
+    const isGoingOn = begin === text && !this.#apart && parts.some((part) => part.type === type);
     this.#apart = false;
-    const isWhole = this.#isTorn && last?.type === type && begin.startsWith(last.text);
     this.#isTorn = false;
-    if (isWhole) {
-      this.#replace(this.message.parts.length - 1, { ...last, text: begin });
+    this.#blockBegins = false;
+    if (last?.type === type && torn !== undefined && begin.startsWith(torn)) {
+      const whole = last.text.slice(0, this.#blockStart) + begin;
+      this.#replace(parts.length - 1, { ...last, text: whole });
       return;
     }
-    this.set({ parts: [...this.message.parts, { type, text: begin }] });
+    this.#blockStart = 0;
+    this.set({ parts: [...parts, { type, text: begin, ...(isGoingOn && { continues: true }) }] });
+  }
+
+  /** The next words begin a block of the model's: what a gap has torn comes again from there. */
+  blockBegun(): void {
+    this.#blockBegins = true;
   }
 
   /** The next words are a part of their own. */
@@ -145,11 +170,14 @@ export class MessageBuilder {
     this.#tool(id, () => ({ result, state }));
   }
 
-  activity(description: string, done: boolean): void {
+  activity(description: string, done: boolean, toolId?: string): void {
     const { activities } = this.message;
-    const open = activities.findLastIndex((one) => !one.done && one.description === description);
+    const open = activities.findLastIndex(
+      (one) => !one.done && one.description === description && one.toolId === toolId,
+    );
     const others = open === -1 ? activities : activities.toSpliced(open, 1);
-    this.set({ activities: [...others, { description, done }].slice(-MOST_ACTIVITIES) });
+    const activity = { description, done, ...(toolId !== undefined && { toolId }) };
+    this.set({ activities: [...others, activity].slice(-MOST_ACTIVITIES) });
   }
 
   end(outcome: ShownOutcome): void {

@@ -1,4 +1,10 @@
-import { isSystem } from '../claude/messages.js';
+import {
+  type ClaudeMessage,
+  isAssistant,
+  isStreamEvent,
+  isSystem,
+  type SystemMessage,
+} from '../claude/messages.js';
 import { Answer, type ToolResult } from '../formats/answer.js';
 import type {
   AnthropicEvent,
@@ -44,16 +50,15 @@ function claudeReducer(): Reduce<ClaudeEvent> {
     toolBrokenOff: (id) => builder.toolEnded(id, undefined, 'unfinished'),
     toolBegun: ({ id, label, input }) => builder.toolBegun(id, label.name, input),
     toolEnded: ({ id }, result) => builder.toolEnded(id, result?.text, toolState(result)),
-    notice: (description, done) => builder.activity(description, done),
+    notice: (description, done, within) => builder.activity(description, done, within),
   });
   return (event) => {
     learnRun(builder, event.id);
     switch (event.kind) {
       case 'message': {
         const { message } = event;
-        if (isSystem(message) && typeof message.model === 'string') {
-          builder.set({ model: message.model });
-        }
+        if (isSystem(message)) learnSession(builder, message);
+        if (beginsBlock(message)) builder.blockBegun();
         answer.message(message);
         break;
       }
@@ -62,8 +67,8 @@ function claudeReducer(): Reduce<ClaudeEvent> {
         break;
       case 'outcome': {
         answer.end();
-        const { model = builder.message.model, usage } = event.outcome;
-        builder.set({ model, usage });
+        const { model, sessionId } = { ...builder.message, ...event.outcome };
+        builder.set({ model, sessionId, usage: event.outcome.usage });
         builder.end(event.outcome);
         break;
       }
@@ -150,6 +155,7 @@ function uiMessageReducer(): Reduce<UiMessageEvent> {
     const { type, toolCallId = '', toolName = '' } = chunk;
     const metadata = (chunk.messageMetadata ?? undefined) as UiMessageMetadata | undefined;
     if (metadata?.model !== undefined) builder.set({ model: metadata.model });
+    if (metadata?.sessionId !== undefined) builder.set({ sessionId: metadata.sessionId });
     if (metadata?.usage !== undefined) builder.set({ usage: metadata.usage });
     switch (type) {
       case 'text-start':
@@ -215,6 +221,19 @@ function setStatus(builder: MessageBuilder, { description, done, position }: Sta
 
 function setPosition(builder: MessageBuilder, position: number): void {
   builder.set({ position: position === 0 ? undefined : position });
+}
+
+/** Of the conversation itself: blocks of subagents are not its words. */
+function beginsBlock(message: ClaudeMessage): boolean {
+  if (message.parent_tool_use_id != null) return false;
+  if (isAssistant(message)) return true;
+  return isStreamEvent(message) && message.event.type === 'content_block_start';
+}
+
+function learnSession(builder: MessageBuilder, { model, session_id }: SystemMessage): void {
+  if (typeof model === 'string') builder.set({ model });
+  if (typeof session_id !== 'string' || session_id === builder.message.sessionId) return;
+  builder.set({ sessionId: session_id });
 }
 
 /** Every event id begins with the run's. */

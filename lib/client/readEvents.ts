@@ -1,4 +1,4 @@
-import { createParser, type EventSourceMessage } from 'eventsource-parser';
+import { createParser, type EventSourceMessage, type ParseError } from 'eventsource-parser';
 import { ClientError } from './clientError.js';
 import type { ClaudeEvent, ClientFormat, EventsByFormat } from './events.js';
 
@@ -10,11 +10,20 @@ export interface ReadOptions<Format extends ClientFormat> {
    * Default 60 000; `false`: none is too long.
    */
   readonly idleTimeout?: number | false | undefined;
+  /**
+   * Longest event, in characters. Default 2 ** 27, twice the longest line of the CLI that a server passes on by default
+   * (`maxLineLength`).
+   */
+  readonly maxEventLength?: number | undefined;
   /** Called with everything that comes, keep-alive comments too: as long as it is called, the connection is alive. */
   readonly onBytes?: ((bytes: number) => void) | undefined;
   /** Told how long to wait before coming back, in ms: there is something to come back to. */
   readonly onRetry?: ((ms: number) => void) | undefined;
+  /** Called right before the last event is yielded: the run is over, and nothing of it can be lost any more. */
+  readonly onLast?: (() => void) | undefined;
 }
+
+export const MAX_EVENT_LENGTH = 2 ** 27;
 
 /** In ms. Four comments of a server with the default `keepAlive` are missing then. */
 export const IDLE_TIMEOUT = 60_000;
@@ -80,13 +89,29 @@ function claudeEvent({ id, event, data }: EventSourceMessage): ClaudeEvent {
  */
 export async function* readEvents<Format extends ClientFormat = 'claude'>(
   source: Response | ReadableStream<Uint8Array>,
-  { format, onBytes, onRetry, idleTimeout = IDLE_TIMEOUT }: ReadOptions<Format> = {},
+  {
+    format,
+    idleTimeout = IDLE_TIMEOUT,
+    maxEventLength = MAX_EVENT_LENGTH,
+    onBytes,
+    onRetry,
+    onLast,
+  }: ReadOptions<Format> = {},
 ): AsyncGenerator<EventsByFormat[Format], void, undefined> {
   const reader = readerOf(format);
   const body = 'body' in source ? await bodyOf(source, idleTimeout) : source;
   if (body === undefined) return;
   const messages: EventSourceMessage[] = [];
-  const parser = createParser({ onEvent: (message) => messages.push(message), onRetry });
+  let failure: ClientError | undefined;
+  const parser = createParser({
+    maxBufferSize: maxEventLength,
+    onEvent: (message) => messages.push(message),
+    onRetry,
+    onError: (error) => {
+      // What else it finds amiss, it reads over, as the specification says.
+      if (error.type === 'max-buffer-size-exceeded') failure = tooLong(maxEventLength, error);
+    },
+  });
   const decoder = new TextDecoder();
   const bytes = body.getReader();
   try {
@@ -95,19 +120,37 @@ export async function* readEvents<Format extends ClientFormat = 'claude'>(
       if (done) break;
       onBytes?.(value.byteLength);
       parser.feed(decoder.decode(value, { stream: true }));
-      for (const message of messages.splice(0)) {
+      const come = messages.splice(0);
+      for (const [index, message] of come.entries()) {
         const event = reader.event(message);
+        const isLast = reader.isLast(message);
+        if (isLast || isEnd(come[index + 1], reader)) onLast?.();
         if (event !== undefined) yield event;
-        if (!reader.isLast(message)) continue;
+        if (!isLast) continue;
         await endOf(bytes);
         return;
       }
+      if (failure) throw failure;
     }
   } finally {
     // Also when the loop over the events is left: nobody reads the rest.
     await bytes.cancel().catch(() => {});
   }
   throw new ClientError('stream_cut', 'The stream has ended before its last event.');
+}
+
+/** Whether a message ends the stream and holds no event: then the one before is the last. */
+function isEnd(message: EventSourceMessage | undefined, reader: Reader<unknown>): boolean {
+  if (message === undefined || !reader.isLast(message)) return false;
+  return reader.event(message) === undefined;
+}
+
+function tooLong(maxEventLength: number, cause: ParseError): ClientError {
+  return new ClientError(
+    'malformed_event',
+    `An event is longer than ${maxEventLength} characters (maxEventLength).`,
+    { cause },
+  );
 }
 
 /**
@@ -177,14 +220,15 @@ async function bodyOf(
   idleTimeout: number | false,
 ): Promise<ReadableStream<Uint8Array> | undefined> {
   const { status, ok, body, headers } = response;
-  if (!ok) throw await httpError(response, idleTimeout);
+  if (!ok) throw await refusalOf(response, idleTimeout);
   if (status === 204) return undefined;
   const type = headers.get('content-type') ?? 'none';
   if (body === null || !/^text\/event-stream\s*(?:;|$)/i.test(type)) {
     await body?.cancel();
     throw new ClientError(
       'not_a_stream',
-      `The answer is no event stream but has the content type ${type}. Is it the right URL?`,
+      `The answer is no event stream but has the content type ${type}. ` +
+        'Is it the right URL, and did the body ask for "stream": true?',
       { status },
     );
   }
@@ -194,9 +238,16 @@ async function bodyOf(
 /** Characters of what is no JSON, in an error's message. */
 const LONGEST_TEXT = 300;
 
-async function httpError(response: Response, idleTimeout: number | false): Promise<ClientError> {
+/** Characters of a refusal that are read. */
+const LONGEST_REFUSAL = 64 * 1_024;
+
+/** ClientError `http_error` */
+export async function refusalOf(
+  response: Response,
+  idleTimeout: number | false,
+): Promise<ClientError> {
   const { status, statusText } = response;
-  const text = await notLaterThan(idleTimeout, response.text()).catch(() => '');
+  const text = await beginningOf(response.body, idleTimeout);
   let { message, code }: { message?: unknown; code?: unknown } = {};
   try {
     ({ message, code } = JSON.parse(text).error ?? {});
@@ -208,4 +259,26 @@ async function httpError(response: Response, idleTimeout: number | false): Promi
     status,
     ...(typeof code === 'string' && { serverCode: code }),
   });
+}
+
+/** What can be had of a text, but no more than is of use; the rest is nobody's. */
+async function beginningOf(
+  body: ReadableStream<Uint8Array> | null,
+  idleTimeout: number | false,
+): Promise<string> {
+  if (body === null) return '';
+  const bytes = body.getReader();
+  const decoder = new TextDecoder();
+  let text = '';
+  const read = async () => {
+    while (text.length < LONGEST_REFUSAL) {
+      const { done, value } = await bytes.read();
+      if (done) break;
+      text += decoder.decode(value, { stream: true });
+    }
+  };
+  // The refusal itself is the error; how much of its reason could be read is not.
+  await notLaterThan(idleTimeout, read()).catch(() => {});
+  await bytes.cancel().catch(() => {});
+  return text;
 }

@@ -1,6 +1,13 @@
 import { ClientError } from './clientError.js';
 import type { ClientFormat, EventsByFormat } from './events.js';
-import { connectionLost, IDLE_TIMEOUT, LONGEST_TIMER, readEvents, readerOf } from './readEvents.js';
+import {
+  connectionLost,
+  IDLE_TIMEOUT,
+  LONGEST_TIMER,
+  readEvents,
+  readerOf,
+  refusalOf,
+} from './readEvents.js';
 
 /** What to ask, or with which run to go on instead. */
 export type StreamOptions<Format extends ClientFormat> = ConnectionOptions<Format> &
@@ -38,10 +45,17 @@ interface ConnectionOptions<Format extends ClientFormat> {
    * 15 s by default (`keepAlive`). Default 60 000; `false`: none is too long.
    */
   readonly idleTimeout?: number | false | undefined;
+  /** Longest event, in characters. Default 2 ** 27. */
+  readonly maxEventLength?: number | undefined;
   /** Told the run's id, once it is known: with it another page can go on. */
   readonly onRun?: ((runId: string) => void) | undefined;
   /** Told that the connection is lost, when it is tried again, in ms, and for what reason. */
   readonly onReconnect?: ((wait: number, reason: unknown) => void) | undefined;
+  /**
+   * Told, after `signal` was aborted, what became of the run: nothing when it is stopped or was over, or else why it may
+   * go on.
+   */
+  readonly onCancel?: ((error?: unknown) => void) | undefined;
   /** Called with everything that comes, keep-alive comments too. */
   readonly onBytes?: ((bytes: number) => void) | undefined;
   /** Stands in the place of the global `fetch`. */
@@ -50,13 +64,14 @@ interface ConnectionOptions<Format extends ClientFormat> {
 
 /** Between two attempts, in ms; doubled with every further one in a row. */
 const FIRST_WAIT = 1_000;
+const SHORTEST_WAIT = 100;
 const LONGEST_WAIT = 30_000;
 
 /** A connection that has lasted so long was not in vain, in ms: a long tool sends nothing but comments. */
 const LASTING = 5_000;
 
-/** How long the server may take to hear that a run is to be cancelled, in ms. */
-const CANCEL_TIMEOUT = 10_000;
+/** How long it is tried to tell the server that a run is to be cancelled, in ms; it may itself take 10 s to answer. */
+const CANCEL_TIMEOUT = 30_000;
 
 /**
  * Asks Claude, and yields the events of the run until its last, also across lost connections: it comes back with the id
@@ -64,9 +79,10 @@ const CANCEL_TIMEOUT = 10_000;
  * `chat.cancel` below `url`, `/chat/:run`, and a `store` on the server; without a store a cut is an error at once.
  *
  * The question itself is sent once: a server that cannot be reached, or refuses, is an error. To abort `signal` stops the
- * run; to leave the loop only closes the connection.
+ * run, unless its last event has come; to leave the loop only closes the connection.
  *
- * @throws ClientError; TypeError for a format that there is not
+ * @throws ClientError; TypeError for a format that there is not, a body that asks for an answer that is no stream, a `run`
+ * that is none, or a number that is none
  * @throws the reason of `signal`, what a function of the options throws, or what `fetch` does when the question cannot be
  * sent
  */
@@ -77,6 +93,8 @@ export async function* streamClaude<Format extends ClientFormat = 'claude'>(
   const { signal, retries = 10, onReconnect } = options;
   // Before anything is asked.
   readerOf(options.format);
+  checkNumbers(options);
+  if (options.run === undefined) refuseUnstreamed(options);
   const follower = new RunFollower(url, options);
   const cancel = () => follower.cancel();
   if (signal?.aborted) cancel();
@@ -88,7 +106,7 @@ export async function* streamClaude<Format extends ClientFormat = 'claude'>(
         for await (const event of follower.events()) {
           yield event;
           // Others may have come together with this one.
-          signal?.throwIfAborted();
+          if (!follower.isOver) signal?.throwIfAborted();
         }
         return;
       } catch (error) {
@@ -124,6 +142,8 @@ class RunFollower<Format extends ClientFormat> {
   #failure: { readonly error: unknown } | undefined;
   /** Of the last connection. */
   hasProgressed = false;
+  /** Whether the last event has come. */
+  isOver = false;
 
   constructor(url: string, options: StreamOptions<Format>) {
     this.#url = url;
@@ -133,14 +153,16 @@ class RunFollower<Format extends ClientFormat> {
     this.#onBytes = this.#guarded(onBytes);
     this.#isKept = run !== undefined;
     if (run === undefined) return;
-    const [, runId, number] = /^(.+):(\d+)$/.exec(run) ?? [];
-    this.#runId = runId ?? run;
+    const [, runId, number] = /^([\w-]+)(?::(\d+))?$/.exec(run) ?? [];
+    // It becomes a part of a path, and may have come from the address of a page.
+    if (runId === undefined) throw new TypeError(`"${run}" is no id of a run or an event.`);
+    this.#runId = runId;
     if (number !== undefined) this.#lastEventId = run;
   }
 
   /** The events of one connection. */
   async *events(): AsyncGenerator<EventsByFormat[Format], void, undefined> {
-    const { format, signal, idleTimeout = IDLE_TIMEOUT } = this.#options;
+    const { format, signal, idleTimeout = IDLE_TIMEOUT, maxEventLength } = this.#options;
     this.hasProgressed = false;
     const connection = new AbortController();
     const response = await this.#answer(connection, idleTimeout);
@@ -151,10 +173,14 @@ class RunFollower<Format extends ClientFormat> {
       this.#learn(response.headers.get('claude-run-id'));
       if (response.status === 204) this.#refuseNothing();
       const onRetry = (ms: number) => {
-        this.wait = ms;
+        this.wait = Math.max(ms, SHORTEST_WAIT);
         this.#isKept = true;
       };
-      const options = { format, onBytes: this.#onBytes, onRetry, idleTimeout };
+      const onLast = () => {
+        this.isOver = true;
+      };
+      const told = { onBytes: this.#onBytes, onRetry, onLast };
+      const options = { format, idleTimeout, maxEventLength, ...told };
       for await (const event of readEvents<Format>(response, options)) {
         this.#hasBegun = true;
         // An event without an id of its own bears that of the one before.
@@ -175,19 +201,50 @@ class RunFollower<Format extends ClientFormat> {
   canComeBack(error: unknown): boolean {
     if (this.#runId === undefined || !this.#isKept || this.#failure?.error === error) return false;
     if (!(error instanceof ClientError)) return true;
-    const { code, status = 0 } = error;
-    if (code === 'stream_cut') return status !== NOTHING;
-    return code === 'http_error' && (status >= 500 || status === 429);
+    const { code, status, serverCode } = error;
+    if (status === NOTHING) return false;
+    // Who has answered then is no claudeStream, but stands before it: a proxy while instances change, a captive portal.
+    const isForeign = code === 'not_a_stream' || (status === 404 && serverCode === undefined);
+    return code === 'stream_cut' || isForeign || isPassing(error);
   }
 
   cancel(): void {
-    if (this.#runId === undefined || this.#options.cancelOnAbort === false) return;
-    // Nobody waits for the answer, and a page that is being closed must not take the request with it.
-    this.#fetch(this.#runUrl(this.#runId), {
-      method: 'DELETE',
-      keepalive: true,
-      signal: AbortSignal.timeout(CANCEL_TIMEOUT),
-    }).catch(() => {});
+    const { cancelOnAbort, onCancel } = this.#options;
+    if (this.#runId === undefined || this.isOver || cancelOnAbort === false) return;
+    // Nobody waits for it: the loop ends at once.
+    this.#cancelRun(this.#runUrl(this.#runId)).then(
+      () => onCancel?.(),
+      (error) => onCancel?.(error),
+    );
+  }
+
+  /** The line may be down when one aborts: so it is tried again. */
+  async #cancelRun(url: string): Promise<void> {
+    const late = AbortSignal.timeout(CANCEL_TIMEOUT);
+    for (let wait = FIRST_WAIT; ; wait *= 2) {
+      try {
+        // A page that is being closed must not take the request with it.
+        const init = { method: 'DELETE', keepalive: true, signal: late };
+        const response = await this.#fetch(url, init);
+        if (!response.ok) throw await refusalOf(response, CANCEL_TIMEOUT);
+        await response.body?.cancel();
+        return;
+      } catch (error) {
+        if (this.#isGone(error)) return;
+        if (late.aborted || !isPassing(error)) throw error;
+        await delay(wait, late).catch(() => {
+          throw error;
+        });
+      }
+    }
+  }
+
+  /** Whether a run that cannot be cancelled is over; one that is not kept ends with its connection. */
+  #isGone(error: unknown): boolean {
+    if (!(error instanceof ClientError)) return false;
+    const { status, serverCode } = error;
+    if (serverCode === 'run_not_found' || serverCode === 'run_expired') return true;
+    return status === 404 && !this.#isKept;
   }
 
   /** @throws the reason of `signal`; ClientError `stream_cut` when its headers have not come in time */
@@ -223,17 +280,20 @@ class RunFollower<Format extends ClientFormat> {
       connection.abort();
       return;
     }
-    const timer = setTimeout(() => connection.abort(), CANCEL_TIMEOUT);
+    const { onCancel } = this.#options;
+    const late = () => connection.abort(connectionLost(CANCEL_TIMEOUT));
+    const timer = setTimeout(late, CANCEL_TIMEOUT);
     answer
-      .then(({ headers }) => {
-        this.#runId = headers.get('claude-run-id') ?? undefined;
-        this.cancel();
-      })
-      .catch(() => {})
-      .finally(() => {
-        clearTimeout(timer);
-        connection.abort();
-      });
+      .finally(() => clearTimeout(timer))
+      .then(
+        ({ headers }) => {
+          connection.abort();
+          this.#runId = headers.get('claude-run-id') ?? undefined;
+          if (this.#runId === undefined) onCancel?.();
+          else this.cancel();
+        },
+        (error) => onCancel?.(error),
+      );
   }
 
   /** @throws ClientError unless there may be nothing: the run that was asked for was over */
@@ -257,7 +317,7 @@ class RunFollower<Format extends ClientFormat> {
   }
 
   #learn(runId: string | null): void {
-    if (runId === null || runId === '' || this.#runId === runId) return;
+    if (runId === null || this.#runId === runId || !/^[\w-]+$/.test(runId)) return;
     this.#runId = runId;
     this.#onRun(runId);
   }
@@ -289,12 +349,43 @@ class RunFollower<Format extends ClientFormat> {
   /** The query stays at the end: it may hold what the server knows its user by. */
   #runUrl(runId: string): string {
     const [, path = '', query = ''] = /^([^?]*)(.*)$/s.exec(this.#url) ?? [];
-    return `${path.replace(/\/$/, '')}/${encodeURIComponent(runId)}${query}`;
+    return `${path.replace(/\/$/, '')}/${runId}${query}`;
   }
 }
 
 /** The status of an answer without events. */
 const NOTHING = 204;
+
+/** Request Timeout, Too Early, Too Many Requests. */
+const PASSING = [408, 425, 429];
+
+/** Whether the same may go well a little later. */
+function isPassing(error: unknown): boolean {
+  if (!(error instanceof ClientError)) return true;
+  const { code, status = 0 } = error;
+  return code === 'http_error' && (status >= 500 || PASSING.includes(status));
+}
+
+/** @throws TypeError for what a comparison would take for nothing */
+function checkNumbers(options: ConnectionOptions<ClientFormat>): void {
+  for (const name of ['retries', 'idleTimeout', 'maxEventLength'] as const) {
+    const { [name]: value } = options;
+    if (value === undefined || value === false || value >= 0) continue;
+    throw new TypeError(`${name} must be a number that is not negative, not ${value}.`);
+  }
+}
+
+/**
+ * An answer that is no stream is paid for before it is known that nobody can read it.
+ *
+ * @throws TypeError
+ */
+function refuseUnstreamed({ format, body }: StreamOptions<ClientFormat>): void {
+  const { stream } = (body ?? {}) as { stream?: unknown };
+  const isStreamedUnasked = format !== 'openai' && format !== 'anthropic';
+  if (stream === true || (stream == null && isStreamedUnasked)) return;
+  throw new TypeError('The body has to say "stream": true.');
+}
 
 /** @throws the reason of `signal` */
 function delay(ms: number, signal: AbortSignal | undefined): Promise<void> {

@@ -30,8 +30,11 @@ export interface AnswerSink {
   toolBegun(call: ToolCall): void;
   /** It has ended; `undefined` when the run has, and it has not. */
   toolEnded(call: ToolCall, result: ToolResult | undefined): void;
-  /** Something that takes time or that a reader should know: a retry, a denied permission. */
-  notice(description: string, done: boolean): void;
+  /**
+   * Something that takes time or that a reader should know: a retry, a denied permission. `within` is the tool call of the
+   * conversation that has a subagent do it.
+   */
+  notice(description: string, done: boolean, within?: string): void;
 }
 
 /** A tool call with its whole input. */
@@ -84,6 +87,8 @@ export class Answer {
   readonly #started = new Set<string>();
   /** Every tool call that has begun to run, by id. */
   readonly #called = new Set<string>();
+  /** Of every tool call of a subagent, that of the conversation within which it runs. */
+  readonly #within = new Map<string, string>();
 
   constructor(sink: AnswerSink) {
     this.#sink = sink;
@@ -120,7 +125,6 @@ export class Answer {
     this.#streamedId = undefined;
     this.#textEnd = '';
     this.#setApart();
-    this.#breakOffInputs();
   }
 
   /** The run is over: nothing stays open. */
@@ -165,7 +169,7 @@ export class Answer {
       this.#setApart();
     }
     for (const block of message.content) {
-      if (block.type === 'tool_use') this.#toolUse(block, topLevel);
+      if (block.type === 'tool_use') this.#toolUse(block, parent_tool_use_id ?? undefined);
       else if (!answers) continue;
       else if (error !== undefined) this.#apiError = block.text;
       else if (block.type === 'text') this.#text(block.text);
@@ -233,14 +237,17 @@ export class Answer {
     this.#sink.toolBrokenOff?.(id);
   }
 
-  #toolUse(block: ContentBlock, topLevel: boolean): void {
+  #toolUse(block: ContentBlock, parent: string | undefined): void {
     if (typeof block.id !== 'string' || this.#called.has(block.id)) return;
     if (block.name === STRUCTURED_OUTPUT) return;
     this.#called.add(block.id);
     const label = toolLabel(block);
-    if (!topLevel) {
-      // A subagent may work while the answer is in mid-word: a notice does not touch the text.
-      this.#begin(block.id, described(label));
+    if (parent !== undefined) {
+      // A subagent may have a subagent.
+      const within = this.#within.get(parent) ?? parent;
+      this.#within.set(block.id, within);
+      // It may work while the answer is in mid-word: a notice does not touch the text.
+      this.#begin(block.id, described(label), within);
       return;
     }
     this.#apart = true;
@@ -257,6 +264,7 @@ export class Answer {
     this.#begin(
       progressOf(tool_use_id),
       `${tool_name}: still running after ${Math.round(elapsed_time_seconds)} s`,
+      this.#within.get(tool_use_id),
     );
   }
 
@@ -306,10 +314,10 @@ export class Answer {
   }
 
   /** What goes on under an id; what went on under it before is over. */
-  #begin(id: string, notice: string): void {
+  #begin(id: string, notice: string, within?: string): void {
     this.#close(id);
-    this.#sink.notice(notice, false);
-    this.#open.set(id, () => this.#sink.notice(notice, true));
+    this.#sink.notice(notice, false, within);
+    this.#open.set(id, () => this.#sink.notice(notice, true, within));
   }
 
   #close(id: string, result?: ToolResult): void {
