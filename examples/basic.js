@@ -5,4 +5,7 @@ import express from 'express';
 const app = express();
 app.use(express.json());
 app.post('/chat', claudeStream());
-app.listen(3000, '127.0.0.1', () => console.log('POST http://127.0.0.1:3000/chat'));
+app.listen(3000, '127.0.0.1', (error) => {
+  if (error) throw error;
+  console.log('POST http://127.0.0.1:3000/chat');
+});

@@ -10,7 +10,7 @@ import { claudeStream } from 'claude-stream';
 import { redisStore } from 'claude-stream/redis';
 import express from 'express';
 import { createClient } from 'redis';
-import { listen } from './listen.js';
+import { chosenAddress, listen } from './listen.js';
 import { main } from './main.js';
 import { chooseSetting } from './setting.js';
 
@@ -40,13 +40,15 @@ async function startInstance(redisUrl, options, address) {
 }
 
 /**
- * @param {{ redisUrl: string, ports?: readonly number[] }} options
+ * @param {import('./listen.js').Address & { redisUrl: string }} options the second instance has the next port
  * @returns {Promise<{ urls: string[], close(): Promise<void> }>}
  */
-export async function startInstances({ redisUrl, ports = [3000, 3001] }) {
+export async function startInstances({ redisUrl, port = 3000, host }) {
   const setting = await chooseSetting();
   const instances = await Promise.all(
-    ports.map((port) => startInstance(redisUrl, setting.options, { port })),
+    [port, port && port + 1].map((own) =>
+      startInstance(redisUrl, setting.options, { port: own, host }),
+    ),
   );
   return {
     urls: instances.map(({ url }) => url),
@@ -59,7 +61,7 @@ export async function startInstances({ redisUrl, ports = [3000, 3001] }) {
 
 main(import.meta.url, async () => {
   const { REDIS_URL: redisUrl = 'redis://127.0.0.1:6379' } = process.env;
-  const instances = await startInstances({ redisUrl });
+  const instances = await startInstances({ redisUrl, ...chosenAddress() });
   console.log(`POST ${instances.urls[0]}/chat, and GET ${instances.urls[1]}/chat/<Claude-Run-Id>`);
   return instances;
 });

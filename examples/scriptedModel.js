@@ -59,6 +59,7 @@ const scenarios = [
     play: () => ({ blocks: [text('This answer is cut')], stop: 'max_tokens' }),
   },
   { keyword: /\[\[sub\]\](?: slow (\d+(?:\.\d+)?))?/, play: playSubagent },
+  { keyword: /\bagent reading\b/, play: playReadingAgent },
   { keyword: /\bagent\b(?: (slow)(?: (\d+(?:\.\d+)?))?)?/, play: playAgent },
 ];
 
@@ -206,6 +207,24 @@ function playAgent({ results, notified }, [, slow, seconds = '8']) {
     subagent_type: 'general-purpose',
     run_in_background: true,
   });
+}
+
+/** Two agents at once, each of which uses a tool, and an answer that waits for them. @param {Turn} turn @returns {Message} */
+function playReadingAgent({ results }) {
+  if (results.length > 0) return { blocks: [text('Both have read the notes.')] };
+  const first = calls('I will ask two agents.', 'Agent', reading('Look at notes'));
+  const second = /** @type {const} */ ({
+    type: 'tool_use',
+    name: 'Agent',
+    input: reading('Check them'),
+  });
+  return { ...first, blocks: [...first.blocks, second] };
+}
+
+/** @param {string} description */
+function reading(description) {
+  const prompt = 'Use the tool to read the notes.';
+  return { description, prompt, subagent_type: 'general-purpose', run_in_background: false };
 }
 
 /** @param {Turn} _turn @param {RegExpMatchArray} match */

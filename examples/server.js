@@ -11,6 +11,7 @@ import { claudeStream, memoryStore, openaiRouter, streamProbe } from 'claude-str
 import express from 'express';
 import { chosenAddress, listen } from './listen.js';
 import { main } from './main.js';
+import { ownNames } from './ownNames.js';
 import { chooseSetting } from './setting.js';
 
 const require = createRequire(import.meta.url);
@@ -46,6 +47,7 @@ export async function startServer({ log = console.log, ...address } = {}) {
   const [first = '', second = '', third = ''] = setting.prompts;
 
   const app = express();
+  app.use(ownNames(address.host));
   app.use('/v1', openai);
   app.post('/chat', express.json({ limit: '20mb' }), chat);
   app.get('/chat/:run', chat.replay);

@@ -75,6 +75,7 @@ async function useScriptedModel() {
       'slow 20',
       'long 100000',
       'agent',
+      'agent reading',
       'overloaded',
       'midfail once',
       'fail',

@@ -4,26 +4,32 @@ import { join } from 'node:path';
 import puppeteer, { type Browser, type Page } from 'puppeteer-core';
 import { startServer } from '../../examples/server.js';
 import { chromium, flags } from './chromium';
+import { startFailingNetwork } from './failingNetwork';
 
 /** Where the screenshots are put, to be looked at; those in docs/ are chosen from them. */
 const shots = join(__dirname, '../../node_modules/.cache/claude-stream/screenshots');
 
 let browser: Browser;
 let server: Awaited<ReturnType<typeof startServer>>;
+let network: Awaited<ReturnType<typeof startFailingNetwork>>;
 let page: Page;
 /** What the page has complained about. */
 let complaints: string[];
+/** What the page has asked. */
+let questions: { prompt: string; session?: string }[];
 
 beforeAll(async () => {
   await mkdir(shots, { recursive: true });
   // Nobody is logged in here, wherever the tests run.
   process.env.PATH = '/nowhere';
   server = await startServer({ port: 0, log: () => {} });
+  network = await startFailingNetwork(server.url);
   browser = await puppeteer.launch({ executablePath: chromium, args: flags });
 });
 
 afterAll(async () => {
   await browser.close();
+  await network.close();
   await server.close();
 });
 
@@ -37,6 +43,10 @@ beforeEach(async () => {
     if (message.type() === 'error') complaints.push(message.text());
   });
   page.on('requestfailed', (request) => complaints.push(`${request.method()} ${request.url()}`));
+  questions = [];
+  page.on('request', (request) => {
+    if (request.method() === 'POST') questions.push(JSON.parse(request.postData() ?? '{}'));
+  });
   page.setDefaultTimeout(15_000);
   await page.setViewport({ width: 900, height: 760 });
   await page.goto(server.url);
@@ -45,6 +55,8 @@ beforeEach(async () => {
 
 afterEach(async () => {
   await page.browserContext().close();
+  network.up();
+  expect(complaints).toEqual([]);
 });
 
 const ask = async (prompt: string) => {
@@ -60,7 +72,28 @@ const sees = (text: string) =>
   );
 
 const isOver = () =>
-  page.waitForFunction(() => document.querySelector<HTMLElement>('#stop')?.hidden === true);
+  page.waitForFunction(() => document.querySelector<HTMLElement>('#stop')?.hidden === true, {
+    // Not by frames: in one test there are none.
+    polling: 50,
+  });
+
+/** A browser calls every request failed that was broken off, also one that the page itself has. */
+const forgive = (expected: RegExp) => {
+  complaints = complaints.filter((one) => !expected.test(one));
+};
+
+/** What a browser says of requests that a network loses. */
+const LOST = /net::ERR_|^(?:GET|POST) /;
+
+/** The state of the light. */
+const light = () => page.$eval('#line', (line) => (line as HTMLElement).dataset.state);
+
+const turns = (state: string) =>
+  page.waitForFunction(
+    (expected) => document.querySelector<HTMLElement>('#line')?.dataset.state === expected,
+    {},
+    state,
+  );
 
 const textOf = (selector: string) => page.$eval(selector, (element) => element.textContent ?? '');
 
@@ -71,12 +104,11 @@ test('an answer is drawn while it comes', async () => {
   await sees('tick 2 ');
   expect(await textOf('.answer')).not.toContain('tick 8 ');
   expect(await textOf('#line-text')).toMatch(/^Last byte 0\.\d s ago$/);
-  expect(await page.$eval('#line', (line) => (line as HTMLElement).dataset.state)).toBe('live');
+  expect(await light()).toBe('live');
   await isOver();
   expect(await textOf('.answer')).toContain('tick 10 ');
   expect(await textOf('.ending')).toMatch(/\d\.\d s · \d+ tokens · \$0\.\d+/);
   expect(await textOf('#line-text')).toBe('Nothing is running');
-  expect(complaints).toEqual([]);
 });
 
 test('thinking is folded, and a tool shows its input, its result and its time', async () => {
@@ -98,17 +130,142 @@ test('thinking is folded, and a tool shows its input, its result and its time', 
   expect(texts?.[0]).toContain('"file_path"');
   expect(texts?.[1]).toContain('Buy milk.');
   await shoot('tool');
-  expect(complaints).toEqual([]);
 });
 
-test('a subagent and a retry show beside the answer', async () => {
+test('what subagents do shows below the tools that have them do so', async () => {
+  await ask('agent reading');
+  await isOver();
+  const lists = await page.$$eval('details + .activities', (all) =>
+    all.map(({ textContent }) => textContent),
+  );
+  expect(lists).toEqual(['Read notes.md', 'Read notes.md']);
+  expect(await textOf('.answer > .activities')).toBe('');
+  await shoot('subagents');
+});
+
+test('what goes on in the background and a retry show beside the answer', async () => {
   await ask('agent');
   await isOver();
-  expect(await textOf('.activities')).toContain('In the background: Look at notes');
+  expect(await textOf('.answer > .activities')).toContain('In the background: Look at notes');
   await ask('overloaded');
   await sees('Retry 1 of 10');
   await page.click('#stop');
   await isOver();
+  forgive(/^POST /);
+});
+
+test('the light stays on while Claude is silent, since comments come', async () => {
+  await ask('slow 12');
+  await turns('live');
+  const states = await page.evaluate(
+    () =>
+      new Promise<string[]>((resolve) => {
+        const line = document.querySelector<HTMLElement>('#line');
+        const seen = new Set<string>();
+        const timer = setInterval(() => {
+          const state = line?.dataset.state ?? '';
+          if (state !== 'idle') seen.add(state);
+          else {
+            clearInterval(timer);
+            resolve([...seen]);
+          }
+        }, 50);
+      }),
+  );
+  expect(states).toEqual(['live']);
+});
+
+test('a tool takes as long as it takes, whether the page is looked at or not', async () => {
+  // A browser draws no frames of a page that nobody sees.
+  await page.evaluate(() => {
+    window.requestAnimationFrame = () => 1;
+  });
+  // The tests have no PATH; and a sleep alone is refused by the CLI.
+  await ask('bash: /bin/sleep 2; echo done');
+  await isOver();
+  const [, took] = /^took (\d\.\d) s$/.exec(await textOf('details .time')) ?? [];
+  expect(Number(took)).toBeGreaterThanOrEqual(2);
+  expect(Number(took)).toBeLessThan(4);
+  await page.reload();
+  expect(await textOf('details .time')).toBe(`took ${took} s`);
+});
+
+test('an answer is gone on with after the line was cut', async () => {
+  await page.goto(network.url);
+  await ask('tick 20 200');
+  await sees('tick 2 ');
+  network.down();
+  await turns('lost');
+  expect(await textOf('#line-text')).toMatch(/^Connection lost; trying again in \d s$/);
+  await shoot('lost');
+  network.up();
+  await isOver();
+  const ticks = (await textOf('.answer .words')).trim().split(/(?<=\d) /);
+  expect(ticks).toEqual(Array.from({ length: 20 }, (_, index) => `tick ${index + 1}`));
+  expect(questions).toHaveLength(1);
+  forgive(LOST);
+});
+
+test('an answer that could not be had for long is gone on with later', async () => {
+  await page.goto(network.url);
+  await ask('tick 10 200');
+  await sees('tick 2 ');
+  network.down();
+  // Three minutes of attempts, in a second.
+  await page.evaluate(() => {
+    const wait = window.setTimeout;
+    const soon = (act: () => void, ms: number) => wait(act, ms / 200);
+    window.setTimeout = soon as unknown as typeof setTimeout;
+  });
+  await isOver();
+  expect(await textOf('.failure')).toContain('The server cannot be reached.');
+  network.up();
+  await page.goto(network.url);
+  await isOver();
+  await sees('tick 10 ');
+  expect(await page.$$('.failure')).toEqual([]);
+  forgive(LOST);
+});
+
+test('a stop that the server cannot be told is told to the reader', async () => {
+  await page.setRequestInterception(true);
+  page.on('request', (request) => {
+    if (request.method() === 'DELETE') void request.respond({ status: 403, body: 'Not you.' });
+    else void request.continue();
+  });
+  await ask('tick 20 100');
+  await sees('tick 2 ');
+  await page.click('#stop');
+  await sees('it may still be running there');
+  forgive(/403|^POST /);
+});
+
+test('a conversation goes on after its first answer was stopped', async () => {
+  await ask('tick 100 100');
+  await sees('tick 2 ');
+  await page.keyboard.press('Escape');
+  await isOver();
+  await ask('hello');
+  await isOver();
+  await sees('👋');
+  expect(questions).toMatchObject([{ prompt: 'tick 100 100' }, { prompt: 'hello' }]);
+  expect(questions[0]).not.toHaveProperty('session');
+  expect(questions[1]?.session).toMatch(/^[\da-f-]{36}$/);
+  forgive(/^POST /);
+});
+
+test('a conversation goes on when the browser has no room for all of it', async () => {
+  await page.evaluate(() => sessionStorage.setItem('other', 'x'.repeat(4_900_000)));
+  await ask('long 700000');
+  await isOver();
+  await ask('hello');
+  await isOver();
+  expect(questions[1]?.session).toMatch(/^[\da-f-]{36}$/);
+  await page.reload();
+  expect(await page.$$('article')).toHaveLength(1);
+  await ask('hello');
+  await isOver();
+  expect(questions[2]?.session).toBe(questions[1]?.session);
 });
 
 test('a page that is loaded anew goes on with the answer', async () => {
@@ -133,18 +290,22 @@ test('nothing goes on in an answer that was stopped', async () => {
   await page.keyboard.press('Escape');
   await isOver();
   expect(await textOf('details[data-state="unfinished"] .time')).toMatch(/^broken off after/);
+  forgive(/^POST /);
 });
 
 test('a page that was loaded anew before its answer had a name says so', async () => {
-  await page.evaluate(() => sessionStorage.setItem('claude-stream', '[{"prompt":"hello"}]'));
+  await page.evaluate(() =>
+    sessionStorage.setItem('claude-stream', '{"exchanges":[{"prompt":"hello","times":[]}]}'),
+  );
   await page.reload();
   expect(await textOf('.failure')).toContain('Please ask again.');
 });
 
 test('a session that is gone is told once, and another begun', async () => {
   const outcome = { status: 'success', sessionId: '11111111-2222-4333-8444-555555555555' };
-  const message = { parts: [], activities: [], gaps: [], outcome };
-  const kept = JSON.stringify([{ prompt: 'hello', message }]);
+  const { sessionId } = outcome;
+  const message = { parts: [], activities: [], gaps: [], sessionId, outcome };
+  const kept = JSON.stringify({ exchanges: [{ prompt: 'hello', message, times: [] }] });
   await page.evaluate((text) => sessionStorage.setItem('claude-stream', text), kept);
   await page.reload();
   await ask('hello');
@@ -196,6 +357,7 @@ test('the stop button and the Escape key stop the run, and the page says so', as
   await page.keyboard.press('Escape');
   await isOver();
   expect(await page.$$('.failure')).toHaveLength(2);
+  forgive(/^POST /);
 });
 
 test('a failure is told in words, on the width of a phone too', async () => {
@@ -219,7 +381,7 @@ test('a session is gone on with', async () => {
   await ask('think');
   await isOver();
   const kept = await page.evaluate(() => sessionStorage.getItem('claude-stream') ?? '');
-  const sessions = JSON.parse(kept).map(
+  const sessions = JSON.parse(kept).exchanges.map(
     ({ message }: { message: { outcome: { sessionId: string } } }) => message.outcome.sessionId,
   );
   expect(sessions).toEqual([sessions[0], sessions[0]]);

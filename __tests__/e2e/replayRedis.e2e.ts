@@ -10,7 +10,7 @@ test('examples/replay-redis: a run that was begun on one instance is followed on
   afterTest(() => redis.close());
   const instances = await startInstances({
     redisUrl: `redis://127.0.0.1:${redis.port}`,
-    ports: [0, 0],
+    port: 0,
   });
   afterTest(() => instances.close());
   const [one = '', other = ''] = instances.urls;

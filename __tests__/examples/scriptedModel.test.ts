@@ -314,6 +314,16 @@ describe('scenarios', () => {
     expect(stopReason(await ask([user('maxtokens'), goOn]))).toBe('max_tokens');
   });
 
+  test('agent reading: two calls at once, then a text', async () => {
+    const events = await ask([user('agent reading')]);
+    const starts = events.filter((event) => event.content_block?.type === 'tool_use');
+    expect(starts.map((event) => event.content_block?.name)).toEqual(['Agent', 'Agent']);
+    const call = await answer([user('agent reading')]);
+    expect(call.input).toMatchObject({ description: 'Check them', run_in_background: false });
+    const { text } = await answer([user('agent reading'), toolResult('read')]);
+    expect(text).toBe('Both have read the notes.');
+  });
+
   test('agent: a call, a text while it works, a text when it has reported', async () => {
     const call = await answer([user('agent slow 0.1')]);
     expect(call).toMatchObject({ name: 'Agent', input: { prompt: '[[sub]]' } });

@@ -1,3 +1,5 @@
+import { once } from 'node:events';
+import { request } from 'node:http';
 import { startServer } from '../../examples/server.js';
 import { eventsOf, outcomeOf, post, textOf } from '../chatServer';
 
@@ -20,6 +22,22 @@ describe('npm start', () => {
     for (const scenario of ['hello', 'think', 'tool', 'slow', 'fail']) {
       expect(help).toContain(`"prompt":"${scenario}`);
     }
+  });
+
+  it.each([
+    ['localhost', 200],
+    ['127.0.0.1:3000', 200],
+    ['[::1]:3000', 200],
+    ['evil.example', 403],
+    ['127.0.0.1.evil.example:3000', 403],
+    ['localhost.', 403],
+  ])('answers to %p with %d: a name that leads here need not be ours', async (host, expected) => {
+    const { port } = new URL(server.url);
+    const asked = request({ port, path: '/setting', headers: { host } });
+    asked.end();
+    const [response] = await once(asked, 'response');
+    response.resume();
+    expect(response.statusCode).toBe(expected);
   });
 
   it('streams the real CLI in its own format', async () => {

@@ -6,50 +6,74 @@
  * @typedef {import('claude-stream/client').Message} Message
  * @typedef {import('claude-stream/client').Part} Part
  * @typedef {import('claude-stream/client').ToolPart} ToolPart
+ * @typedef {import('claude-stream/client').Activity} Activity
+ * @typedef {import('./partTimes.js').Time} Time
  */
 
-/** Most activities that are shown; the latest say what is going on. */
+/** Most activities that are shown in one place; the latest say what is going on. */
 const SHOWN_ACTIVITIES = 6;
 
 /**
  * @param {HTMLElement} place
- * @param {{ isLive: boolean }} how whether it is drawn while it happens, so that times can be told
+ * @param {readonly Time[]} times of the parts, by their index
  * @returns {(message: Message) => void}
  */
-export function drawMessage(place, { isLive }) {
+export function drawMessage(place, times) {
   const parts = document.createElement('div');
-  const activities = document.createElement('ul');
-  activities.className = 'activities';
+  place.append(parts);
+  const activities = listOfActivities(place);
   const ending = document.createElement('div');
-  place.append(parts, activities, ending);
+  place.append(ending);
 
   /** @type {{ part: Part, draw: (part: Part) => void }[]} */
   const drawn = [];
+  /** What subagents do, below the tools that have them do it. @type {Map<string, HTMLElement>} */
+  const subagents = new Map();
+  /** @type {readonly Activity[] | undefined} */
+  let shown;
   return (message) => {
     for (const [index, part] of message.parts.entries()) {
       const known = drawn[index];
       if (known?.part === part) continue;
-      const draw = known?.draw ?? drawerOf(part, parts, isLive);
+      const draw = known?.draw ?? drawerOf(part, parts, () => times[index]);
       draw(part);
       drawn[index] = { part, draw };
+      if (part.type === 'tool' && !subagents.has(part.id)) {
+        subagents.set(part.id, listOfActivities(parts));
+      }
     }
-    activities.replaceChildren(...activityItems(message));
+    if (message.activities !== shown) {
+      for (const [id, list] of subagents) {
+        list.replaceChildren(...items(message.activities.filter(({ toolId }) => toolId === id)));
+      }
+      shown = message.activities;
+    }
+    const others = message.activities.filter(({ toolId = '' }) => !subagents.has(toolId));
+    activities.replaceChildren(...waiting(message), ...items(others));
     ending.replaceChildren(...endingOf(message));
   };
 }
 
+/** @param {HTMLElement} place */
+function listOfActivities(place) {
+  const list = document.createElement('ul');
+  list.className = 'activities';
+  place.append(list);
+  return list;
+}
+
 /**
- * @param {Part} part @param {HTMLElement} place @param {boolean} isLive
+ * @param {Part} part @param {HTMLElement} place @param {() => Time | undefined} time
  * @returns {(part: Part) => void}
  */
-function drawerOf(part, place, isLive) {
+function drawerOf(part, place, time) {
   switch (part.type) {
     case 'text':
       return drawText(place);
     case 'thinking':
-      return drawThinking(place, isLive);
+      return drawThinking(place, time);
     case 'tool':
-      return drawTool(place, isLive);
+      return drawTool(place, time);
   }
 }
 
@@ -60,28 +84,27 @@ function drawText(place) {
   return writer(words);
 }
 
-/** @param {HTMLElement} place @param {boolean} isLive @returns {(part: Part) => void} */
-function drawThinking(place, isLive) {
+/** @param {HTMLElement} place @param {() => Time | undefined} timeOf @returns {(part: Part) => void} */
+function drawThinking(place, timeOf) {
   const { details, name, time } = folded(place);
   const words = paragraph('words');
   details.append(words);
   name.textContent = 'Thinking';
-  const began = performance.now();
   const write = writer(words);
   return (part) => {
     write(part);
-    if (isLive) time.textContent = seconds(performance.now() - began);
+    const took = timeOf()?.took;
+    time.textContent = took === undefined ? '' : seconds(took);
   };
 }
 
-/** @param {HTMLElement} place @param {boolean} isLive @returns {(part: Part) => void} */
-function drawTool(place, isLive) {
+/** @param {HTMLElement} place @param {() => Time | undefined} timeOf @returns {(part: Part) => void} */
+function drawTool(place, timeOf) {
   const { details, name, detail, time } = folded(place);
   const list = document.createElement('dl');
   const input = described(list, 'Input');
   const result = described(list, 'Result');
   details.append(list);
-  const began = performance.now();
   /** @type {number | undefined} */
   let timer;
   return (part) => {
@@ -92,20 +115,22 @@ function drawTool(place, isLive) {
     input.textContent =
       part.input === undefined ? part.inputJson : JSON.stringify(part.input, null, 2);
     result.textContent = part.result ?? (part.state === 'unfinished' ? 'There is none.' : '…');
-    const isOver = part.state !== 'writing' && part.state !== 'running';
     const tell = () => {
-      time.textContent = isLive
-        ? `${liveStates[part.state]} ${seconds(performance.now() - began)}`
-        : part.state;
+      const { state, since, took } = timeOf() ?? {};
+      const isGoingOn = state !== 'over' && since !== undefined;
+      const ms = isGoingOn ? Date.now() - since : took;
+      time.textContent =
+        ms === undefined ? part.state : `${timedStates[part.state]} ${seconds(ms)}`;
+      if (!isGoingOn) clearInterval(timer);
     };
     clearInterval(timer);
+    timer = setInterval(tell, 100);
     tell();
-    if (!isOver) timer = setInterval(tell, 100);
   };
 }
 
 /** @type {Record<ToolPart['state'], string>} */
-const liveStates = {
+const timedStates = {
   writing: 'being asked',
   running: 'running',
   done: 'took',
@@ -174,12 +199,14 @@ function detailOf({ input }) {
 }
 
 /** @param {Message} message */
-function activityItems({ activities, position }) {
-  const waiting =
-    position === undefined
-      ? []
-      : [{ description: `Waiting: number ${position} in the queue`, done: false }];
-  return [...waiting, ...activities.slice(-SHOWN_ACTIVITIES)].map(({ description, done }) => {
+function waiting({ position }) {
+  if (position === undefined) return [];
+  return items([{ description: `Waiting: number ${position} in the queue`, done: false }]);
+}
+
+/** @param {readonly Activity[]} activities */
+function items(activities) {
+  return activities.slice(-SHOWN_ACTIVITIES).map(({ description, done }) => {
     const item = document.createElement('li');
     item.textContent = description;
     if (done) item.className = 'done';

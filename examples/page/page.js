@@ -12,29 +12,25 @@ import {
   wordsOf,
 } from 'claude-stream/client';
 import { drawMessage } from './drawMessage.js';
+import { element } from './element.js';
+import { addExchange, clearExchanges, exchanges, keepExchanges, lastSession } from './exchanges.js';
+import { awaitByte, beat, showLine } from './line.js';
+import { oncePerFrame } from './oncePerFrame.js';
+import { timeParts } from './partTimes.js';
 
-/**
- * A question and its answer, as they outlive a reload of the page.
- * @typedef {object} Exchange
- * @property {string} prompt
- * @property {string} [runId] while the answer is not complete: the run is kept on the server
- * @property {import('claude-stream/client').Message} [message] once it is
- * @property {string} [problem] why there is none
- */
+/** @typedef {import('./exchanges.js').Exchange} Exchange */
 
-const KEPT = 'claude-stream';
-
-/** Silence after which the light goes out, in ms: a keep-alive comment comes every 5 s here. */
-const SILENCE = 7_000;
-
-/** Silence after which the connection counts as lost, in ms: four of these comments. */
+/** Silence after which the connection counts as lost, in ms: four keep-alive comments, one of which comes every 5 s here. */
 const LOST = 20_000;
+
+/** What comes within so many ms of a run that one comes back to has happened before. */
+const CATCHING_UP = 1_000;
+
+const STOPPED = 'You have stopped this answer.';
 
 const TOO_EARLY =
   'The page was loaded anew before the server had named this answer. Please ask again.';
 
-const line = element('line');
-const lineText = element('line-text');
 const chat = element('chat');
 const welcome = element('welcome');
 const said = element('said');
@@ -43,28 +39,8 @@ const send = /** @type {HTMLButtonElement} */ (element('send'));
 const prompt = /** @type {HTMLTextAreaElement} */ (element('prompt'));
 const form = /** @type {HTMLFormElement} */ (element('ask'));
 
-/** @type {Exchange[]} */
-let exchanges = JSON.parse(sessionStorage.getItem(KEPT) ?? '[]');
 /** @type {AbortController | undefined} */
 let running;
-let lastByteAt = 0;
-
-/** @param {string} id */
-function element(id) {
-  const found = document.getElementById(id);
-  if (found === null) throw new Error(`The page has no element "${id}".`);
-  return found;
-}
-
-function keep() {
-  try {
-    sessionStorage.setItem(KEPT, JSON.stringify(exchanges));
-  } catch {
-    // A browser keeps 5 MB for a page: the oldest answer is forgotten first.
-    exchanges.shift();
-    if (exchanges.length > 0) keep();
-  }
-}
 
 /**
  * The place of an exchange on the page.
@@ -84,7 +60,7 @@ function article({ prompt: question }) {
 }
 
 /**
- * Follows a run from its question, or after a reload from its id, to its end.
+ * Follows a run from its question, or from its id when one comes back to it, to its end.
  * @param {Exchange} exchange
  * @param {HTMLElement} answer
  */
@@ -92,17 +68,31 @@ async function follow(exchange, answer) {
   const abort = new AbortController();
   running = abort;
   setRunning(true);
+  answer.replaceChildren();
+  const isBack = exchange.runId !== undefined;
+  const began = performance.now();
+  const time = timeParts(exchange.times, () => isBack && performance.now() - began < CATCHING_UP);
   const reduce = messageReducer();
-  const draw = drawMessage(answer, { isLive: exchange.runId === undefined });
+  const draw = drawMessage(answer, exchange.times);
   let message = emptyMessage;
-  const asking = exchange.runId
-    ? { run: exchange.runId }
-    : { body: { prompt: exchange.prompt, session: lastSession() } };
   const show = oncePerFrame(() => {
     const isFollowed = isAtEnd();
     draw(message);
     if (isFollowed) scrollToEnd();
   });
+  /** @param {import('claude-stream/client').Message} next */
+  const set = (next) => {
+    message = next;
+    time(message.parts);
+  };
+  /** @param {string} words */
+  const interrupt = (words) => {
+    set(endMessage(message, { status: 'interrupted', message: words }));
+    said.textContent = words;
+  };
+  const asking = exchange.runId
+    ? { run: exchange.runId }
+    : { body: { prompt: exchange.prompt, session: lastSession() } };
   try {
     const events = streamClaude('/chat', {
       ...asking,
@@ -110,56 +100,67 @@ async function follow(exchange, answer) {
       idleTimeout: LOST,
       onRun: (runId) => {
         exchange.runId = runId;
-        keep();
+        keepExchanges();
       },
       onBytes: beat,
       onReconnect: (wait) =>
         showLine('lost', `Connection lost; trying again in ${Math.ceil(wait / 1_000)} s`),
+      onCancel: (error) => {
+        if (error === undefined) return;
+        interrupt(`${STOPPED} The server could not be told: it may still be running there.`);
+        exchange.message = message;
+        keepExchanges();
+        show.soon();
+      },
     });
     for await (const event of events) {
-      message = reduce(event);
+      set(reduce(event));
       show.soon();
     }
     exchange.message = message;
     said.textContent = announcement(message);
   } catch (error) {
-    exchange.problem = abort.signal.aborted ? 'You have stopped this answer.' : inWords(error);
-    message = endMessage(message, { status: 'interrupted', message: exchange.problem });
-    exchange.message = message;
-    said.textContent = exchange.problem;
-  } finally {
-    delete exchange.runId;
-    keep();
-    running = undefined;
-    setRunning(false);
-    show.now();
+    interrupt(abort.signal.aborted ? STOPPED : inWords(error));
+    if (abort.signal.aborted || !isKept(exchange, error)) exchange.message = message;
   }
-}
-
-/** The session to go on with: that of the last answer, unless the server does not know it any more. */
-function lastSession() {
-  const outcomes = exchanges.map(({ message }) => message?.outcome);
-  const last = outcomes.findLast((one) => one?.sessionId || one?.code === 'session_not_found');
-  return last?.code === 'session_not_found' ? undefined : last?.sessionId;
+  if (exchange.message) delete exchange.runId;
+  keepExchanges();
+  running = undefined;
+  setRunning(false);
+  show.now();
+  if (!exchange.message) offerToGoOn(exchange, answer);
 }
 
 /**
- * An answer may have thousands of events a second; a screen has sixty frames.
- * @param {() => void} draw
+ * Whether the server may still have the answer, however little can be heard of it now.
+ * @param {Exchange} exchange @param {unknown} error
  */
-function oncePerFrame(draw) {
-  let frame = 0;
-  const now = () => {
-    cancelAnimationFrame(frame);
-    frame = 0;
-    draw();
+function isKept({ runId }, error) {
+  if (runId === undefined) return false;
+  return !(error instanceof ClientError && (error.status === 204 || isGone(error)));
+}
+
+/** @param {ClientError} error */
+function isGone({ serverCode }) {
+  return serverCode === 'run_expired' || serverCode === 'run_not_found';
+}
+
+/**
+ * By a button, or by itself once the network is back.
+ * @param {Exchange} exchange @param {HTMLElement} answer
+ */
+function offerToGoOn(exchange, answer) {
+  const button = document.createElement('button');
+  button.type = 'button';
+  button.textContent = 'Go on with this answer';
+  const goOn = () => {
+    if (running || !answer.isConnected) return;
+    removeEventListener('online', goOn);
+    void follow(exchange, answer);
   };
-  return {
-    soon() {
-      frame ||= requestAnimationFrame(now);
-    },
-    now,
-  };
+  addEventListener('online', goOn);
+  button.addEventListener('click', goOn);
+  answer.append(button);
 }
 
 /** What scrolls: the conversation, or on a screen that is not high the whole page. */
@@ -194,41 +195,14 @@ function inWords(error) {
     return `The server cannot be reached. Is it still running? (${error})`;
   switch (error.code) {
     case 'http_error':
-      return error.serverCode === 'run_expired' || error.serverCode === 'run_not_found'
-        ? 'This answer is not kept any more. Please ask again.'
-        : error.message;
+      return isGone(error) ? 'This answer is not kept any more. Please ask again.' : error.message;
     case 'not_a_stream':
     case 'malformed_event':
       return error.message;
     case 'stream_cut':
-      return 'The connection was cut in the middle of the answer. Please ask again.';
+      return 'The connection was cut in the middle of the answer.';
   }
 }
-
-function beat() {
-  lastByteAt = performance.now();
-  // Restarts the animation.
-  line.classList.remove('beat');
-  void line.offsetWidth;
-  line.classList.add('beat');
-  showSilence();
-}
-
-function showSilence() {
-  if (running === undefined) return;
-  const silence = performance.now() - lastByteAt;
-  showLine(silence > SILENCE ? 'quiet' : 'live', `Last byte ${(silence / 1_000).toFixed(1)} s ago`);
-}
-
-/** @param {'idle' | 'live' | 'quiet' | 'lost'} state @param {string} text */
-function showLine(state, text) {
-  line.dataset.state = state;
-  lineText.textContent = text;
-}
-
-setInterval(() => {
-  if (line.dataset.state === 'live' || line.dataset.state === 'quiet') showSilence();
-}, 100);
 
 /** @param {boolean} isRunning */
 function setRunning(isRunning) {
@@ -237,16 +211,14 @@ function setRunning(isRunning) {
   chat.setAttribute('aria-busy', String(isRunning));
   if (isRunning) {
     said.textContent = 'Claude is answering.';
-    showLine('quiet', 'Waiting for the first byte');
+    awaitByte();
   } else showLine('idle', 'Nothing is running');
 }
 
 /** @param {string} question */
 function ask(question) {
   if (running || question.trim() === '') return;
-  const exchange = { prompt: question };
-  exchanges.push(exchange);
-  keep();
+  const exchange = addExchange(question);
   prompt.value = '';
   const answer = article(exchange);
   scrollToEnd();
@@ -266,7 +238,7 @@ prompt.addEventListener('keydown', (event) => {
 });
 
 document.addEventListener('keydown', (event) => {
-  if (event.key === 'Escape') running?.abort();
+  if (event.key === 'Escape' && !event.isComposing) running?.abort();
 });
 
 stop.addEventListener('click', () => {
@@ -276,8 +248,7 @@ stop.addEventListener('click', () => {
 
 element('clear').addEventListener('click', () => {
   running?.abort();
-  exchanges = [];
-  keep();
+  clearExchanges();
   for (const one of chat.querySelectorAll('article')) one.remove();
   welcome.hidden = false;
   prompt.focus();
@@ -300,12 +271,13 @@ async function showSetting() {
 void showSetting();
 for (const exchange of exchanges) {
   const answer = article(exchange);
-  if (exchange.message) drawMessage(answer, { isLive: false })(exchange.message);
+  if (exchange.message) drawMessage(answer, exchange.times)(exchange.message);
+  else if (exchange.runId && running) offerToGoOn(exchange, answer);
   else if (exchange.runId) void follow(exchange, answer);
   else {
     const outcome = /** @type {const} */ ({ status: 'interrupted', message: TOO_EARLY });
     exchange.message = endMessage(emptyMessage, outcome);
-    drawMessage(answer, { isLive: false })(exchange.message);
+    drawMessage(answer, exchange.times)(exchange.message);
   }
 }
 scrollToEnd();

@@ -1,11 +1,12 @@
 /** A chat with Claude Code, on `useChat` of the AI SDK (v5, v6 and v7). */
 import { useChat } from '@ai-sdk/react';
-import { useState } from 'react';
+import { useEffect, useState } from 'react';
 
 /** @param {{ id: string }} props the chat's id, the same after a reload */
 export function Chat({ id }) {
   const [text, setText] = useState('');
   const [activity, setActivity] = useState('');
+  const [isStopping, setIsStopping] = useState(false);
   const { messages, sendMessage, status, stop, error } = useChat({
     id,
     // The default transport posts to /api/chat and resumes at /api/chat/:id/stream.
@@ -15,13 +16,19 @@ export function Chat({ id }) {
     },
   });
   const isRunning = status === 'submitted' || status === 'streaming';
+  const last = messages.at(-1);
+  // Known as soon as the run has begun, and not before.
+  const runId = isRunning && last?.role === 'assistant' ? last.metadata?.runId : undefined;
 
-  async function stopForGood() {
+  useEffect(() => {
+    if (!isStopping || runId === undefined) return;
+    setIsStopping(false);
     // stop() alone only leaves: the run would go on for whoever comes back.
-    const runId = messages.at(-1)?.metadata?.runId;
-    if (runId) await fetch(`/api/chat/${runId}`, { method: 'DELETE' });
-    await stop();
-  }
+    fetch(`/api/chat/${runId}`, { method: 'DELETE' })
+      .then(({ ok, statusText }) => setActivity(ok ? '' : `It may go on: ${statusText}`))
+      .catch((cause) => setActivity(`It may go on: ${cause.message}`))
+      .finally(stop);
+  }, [isStopping, runId, stop]);
 
   return (
     <main>
@@ -36,6 +43,7 @@ export function Chat({ id }) {
       <form
         onSubmit={(event) => {
           event.preventDefault();
+          setIsStopping(false);
           sendMessage({ text });
           setText('');
         }}
@@ -45,7 +53,7 @@ export function Chat({ id }) {
           <input value={text} onChange={({ target }) => setText(target.value)} required />
         </label>
         {isRunning ? (
-          <button type="button" onClick={stopForGood}>
+          <button type="button" onClick={() => setIsStopping(true)} disabled={isStopping}>
             Stop
           </button>
         ) : (

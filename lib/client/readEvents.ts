@@ -262,7 +262,7 @@ export async function refusalOf(
 }
 
 /** What can be had of a text, but no more than is of use; the rest is nobody's. */
-async function beginningOf(
+export async function beginningOf(
   body: ReadableStream<Uint8Array> | null,
   idleTimeout: number | false,
 ): Promise<string> {

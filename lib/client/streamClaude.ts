@@ -1,6 +1,7 @@
 import { ClientError } from './clientError.js';
 import type { ClientFormat, EventsByFormat } from './events.js';
 import {
+  beginningOf,
   connectionLost,
   IDLE_TIMEOUT,
   LONGEST_TIMER,
@@ -227,7 +228,8 @@ class RunFollower<Format extends ClientFormat> {
         const init = { method: 'DELETE', keepalive: true, signal: late };
         const response = await this.#fetch(url, init);
         if (!response.ok) throw await refusalOf(response, CANCEL_TIMEOUT);
-        await response.body?.cancel();
+        // To the end: a browser would log one that was left as failed.
+        await beginningOf(response.body, CANCEL_TIMEOUT);
         return;
       } catch (error) {
         if (this.#isGone(error)) return;
