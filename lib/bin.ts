@@ -1,4 +1,5 @@
 #!/usr/bin/env node
+import { validateHeaderValue } from 'node:http';
 import { parseArgs } from 'node:util';
 import { checkInstallation } from './doctor/checkInstallation.js';
 import { checkPath } from './doctor/checkPath.js';
@@ -83,6 +84,7 @@ function readTask(args: string[]): Task | undefined {
 function readHeader(text: string): [string, string] {
   const [, name = '', value = ''] = /^([\w-]+): *(.+)$/.exec(text) ?? [];
   if (name === '') throw new Error(`--header must be "name: value", not "${text}".`);
+  validateHeaderValue(name, value);
   return [name, value];
 }
 

@@ -12,15 +12,15 @@ const STALL_TIMEOUT = 60_000;
 
 const settings = {
   /** How many events. */
-  events: { default: 24, most: 200 },
+  events: { default: 24, least: 1, most: 200 },
   /** ms between two. */
-  interval: { default: 100, most: 5_000 },
+  interval: { default: 100, least: 0, most: 5_000 },
   /** Bytes that each is padded with, which cannot be compressed. By default an event is as long as a delta of the CLI. */
-  padding: { default: 160, most: 65_536 },
+  padding: { default: 160, least: 0, most: 65_536 },
   /** ms between two more in the middle: what a hop holds back until more comes shows there. */
-  pause: { default: 600, most: 60_000 },
+  pause: { default: 600, least: 0, most: 60_000 },
   /** ms before the last event in which nothing is sent, no comment either. */
-  silence: { default: 0, most: 15 * 60_000 },
+  silence: { default: 0, least: 0, most: 15 * 60_000 },
 } as const;
 
 type ProbeSettings = Record<keyof typeof settings, number>;
@@ -56,7 +56,7 @@ export function streamProbe(): RequestHandler {
     }
     if (atOnce >= MOST_AT_ONCE) {
       response.setHeader('Retry-After', '5');
-      response.status(429).json({ error: { code: 'queue_full', message: 'Too many probes.' } });
+      response.status(429).json({ error: { message: 'Too many probes at once.' } });
       return;
     }
     atOnce += 1;
@@ -72,14 +72,20 @@ export function streamProbe(): RequestHandler {
 const MOST_PADDING = 2 ** 20;
 
 const WRONG_SETTINGS = `The query may have ${Object.entries(settings)
-  .map(([name, { most }]) => `"${name}" (0 to ${most})`)
+  .map(([name, { least, most }]) => `"${name}" (${least} to ${most})`)
   .join(', ')}, and 1 MiB of padding in all.`;
 
-function readSettings({ query }: Request): ProbeSettings | undefined {
-  const read = Object.entries(settings).map(([name, { default: fallback, most }]) => {
+/** How long a probe with such a query sends, in ms; nothing when it is refused. */
+export function durationOf(query: Readonly<Record<string, string>>): number {
+  const probe = readSettings({ query });
+  return probe ? probe.events * probe.interval + probe.pause + probe.silence : 0;
+}
+
+function readSettings({ query }: Pick<Request, 'query'>): ProbeSettings | undefined {
+  const read = Object.entries(settings).map(([name, { default: fallback, least, most }]) => {
     const { [name]: text = String(fallback) } = query;
     const value = typeof text === 'string' && /^\d{1,9}$/.test(text) ? Number(text) : Number.NaN;
-    return [name, value <= most ? value : undefined] as const;
+    return [name, value >= least && value <= most ? value : undefined] as const;
   });
   if (read.some(([, value]) => value === undefined)) return undefined;
   const probe = Object.fromEntries(read) as ProbeSettings;

@@ -106,7 +106,10 @@ it.each([
   [{ server: 'nginx/1.22.1' }, 'nginx', 'proxy_buffering off;'],
   [{ server: 'cloudflare', 'cf-ray': 'x' }, 'Cloudflare', 'the hop behind it'],
   [{ via: '1.1 x.cloudfront.net (CloudFront)' }, 'CloudFront', 'CachingDisabled'],
-  [{ via: '1.1 Caddy' }, 'Caddy', 'flush_interval -1'],
+  [{ via: '1.1 Caddy' }, 'Caddy', 'buffer_responses'],
+  // Which of them is the nearer the headers do not tell.
+  [{ server: 'nginx', via: '1.1 Caddy' }, 'Caddy or nginx', 'proxy_buffering off;'],
+  [{ server: 'nginx', via: '1.1 Caddy' }, 'Caddy or nginx', 'buffer_responses'],
   [{ server: 'Apache/2.4' }, 'Apache', 'flushpackets=on'],
   [{ via: '1.1 varnish' }, 'Varnish', 'do_stream'],
   [{ via: '1.1 vegur' }, 'Heroku', 'the hop behind it'],
@@ -122,6 +125,66 @@ it('a stream that is compressed is a warning', () => {
     measured(undefined, { headers: { ...headers, 'content-encoding': 'br' } }),
   );
   expect(find(findings, 'not compressed')).toMatchObject({ status: 'warning' });
+});
+
+it('a compressed stream is said to forbid it only where it does', () => {
+  const whatOf = (more: object) => {
+    const found = { ...headers, 'content-encoding': 'br', ...more };
+    return find(diagnosePath(measured(undefined, { headers: found })), 'not compressed')?.what;
+  };
+  expect(whatOf({})).toContain('although it says no-transform');
+  expect(whatOf({ 'cache-control': 'no-cache' })).not.toContain('although');
+});
+
+it('a content type that a hop has changed is a failure, and no missing probe', () => {
+  const found = { ...headers, 'content-type': 'text/plain' };
+  const findings = diagnosePath(measured(undefined, { headers: found }));
+  expect(find(findings, 'reachable')?.status).toBe('ok');
+  expect(find(findings, 'headers')).toMatchObject({
+    status: 'failed',
+    what: expect.stringContaining('content-type is text/plain'),
+  });
+});
+
+it('an encoding that nobody knows is told, and no missing probe', () => {
+  const found = { ...headers, 'content-encoding': 'zstd' };
+  const [finding] = diagnosePath(measured(undefined, { headers: found, events: [] }));
+  expect(finding?.what).toContain('answers in the encoding zstd');
+});
+
+it('a way that is slow is no buffer', () => {
+  const slow = measuredWithPause((at, number) => at + 40 + 80 * number - (number > 5 ? 300 : 0));
+  expect(streamsOf(slow)).toMatchObject({
+    status: 'warning',
+    what: expect.stringContaining('fell behind by up to'),
+  });
+});
+
+it('events that come before they were sent are from a cache', () => {
+  const cached = measured((at) => at / 10);
+  expect(streamsOf(cached)).toMatchObject({
+    status: 'failed',
+    what: expect.stringContaining('answers from a cache'),
+    remedy: expect.stringContaining('proxy_cache off;'),
+  });
+});
+
+it('events that are missing are not well, however soon the others came', () => {
+  const half = measured(undefined, { ending: 'timeout', events: measured().events.slice(0, 5) });
+  expect(streamsOf(half)).toMatchObject({
+    status: 'warning',
+    what: expect.stringMatching(/^What came/),
+  });
+  expect(find(diagnosePath(half), 'complete')?.remedy).not.toContain('closes');
+});
+
+it('a connection that stays open after the last event is told so', () => {
+  const open = measured(undefined, { ending: 'timeout', endedAt: 29_000 });
+  expect(find(diagnosePath(open), 'complete')).toMatchObject({
+    status: 'failed',
+    what: 'All 10 events came, and 29.0 s after the request the connection was still open.',
+    remedy: expect.stringContaining('the end of a response'),
+  });
 });
 
 it('a header that was changed is a warning, and what it does', () => {
@@ -147,7 +210,7 @@ const numbered = (numbers: number[]) => ({
 
 it.each([
   [{ ending: 'cut' as const }, 'was cut off after 1.1 s, with 10 of 10 events'],
-  [{ ending: 'timeout' as const }, 'did not end'],
+  [{ ending: 'timeout' as const, ...numbered([1, 2]) }, 'did not end'],
   [numbered([1, 2, 3]), 'ended after 1.1 s, with 3 of 10 events'],
   [numbered([1, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10]), 'more than once: 11 for 10'],
   [numbered([2, 1, 3, 4, 5, 6, 7, 8, 9, 10]), 'in another order'],
@@ -184,17 +247,37 @@ it.each([
 });
 
 describe('a silence', () => {
+  it('that could not be measured is no failure, and says why', () => {
+    const silence = { kind: 'unknown', why: 'it answers 503' } as const;
+    expect(diagnoseSilence(silence, 120_000, headers)).toMatchObject({
+      status: 'warning',
+      what: 'How long a connection may be silent could not be measured: it answers 503.',
+    });
+  });
+
+  it('is not to blame where every stream is ended', () => {
+    const silence = { kind: 'too long', after: 20_000 } as const;
+    const finding = diagnoseSilence(silence, 120_000, headers);
+    expect(finding).toMatchObject({
+      status: 'failed',
+      what: expect.stringContaining('ends every stream after 20.0 s, whatever is sent'),
+    });
+    expect(finding.remedy).not.toContain('keepAlive');
+  });
+
   it('that is survived is well', () => {
-    expect(diagnoseSilence(undefined, 120_000, headers)).toMatchObject({ status: 'ok' });
+    expect(diagnoseSilence({ kind: 'survived' }, 120_000, headers)).toMatchObject({ status: 'ok' });
   });
 
   it('that is cut after the first keep-alive comment is well', () => {
-    const finding = diagnoseSilence(60_000, 120_000, { server: 'nginx' });
+    const finding = diagnoseSilence({ kind: 'cut', after: 60_000 }, 120_000, { server: 'nginx' });
     expect(finding).toMatchObject({ status: 'ok', what: expect.stringContaining('after 60.0 s') });
   });
 
   it('that is cut before it is not, and what would help', () => {
-    expect(diagnoseSilence(5_100, 120_000, { server: 'nginx' })).toMatchObject({
+    expect(
+      diagnoseSilence({ kind: 'cut', after: 5_100 }, 120_000, { server: 'nginx' }),
+    ).toMatchObject({
       status: 'failed',
       remedy: expect.stringMatching(/proxy_read_timeout 1h;[\s\S]*keepAlive: 2000/),
     });
@@ -204,7 +287,7 @@ describe('a silence', () => {
     [900, 'before the first', 'keepAlive: 400'],
     [16_500, 'hardly later than the first', 'keepAlive: 8000'],
   ])('that is cut after %d ms has comments twice as often', (limit, when, remedy) => {
-    expect(diagnoseSilence(limit, 120_000, {})).toMatchObject({
+    expect(diagnoseSilence({ kind: 'cut', after: limit }, 120_000, {})).toMatchObject({
       status: 'failed',
       what: expect.stringContaining(`${when} keep-alive comment`),
       remedy: expect.stringContaining(remedy),

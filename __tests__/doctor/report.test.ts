@@ -47,6 +47,19 @@ it.each([
   expect(verdictOf(sections)).toBe(verdict);
 });
 
+it('names the warnings of the hop before, which may be the cause', () => {
+  expect(verdictOf([at('a', ok, warning), at('b', failed)])).toBe(
+    'Up to a it works, but see the warnings (headers), which may be the cause: look at the hop between it and b (streams).',
+  );
+});
+
+it('says nothing to the terminal itself', () => {
+  const what = 'It answers "\u001b[2J\u0007\u009b31m".\nTwo lines.';
+  const table = asTable([at('a', { ...failed, what, remedy: '\u001b]0;x\u0007a' })]);
+  expect(table).not.toMatch(/[^\P{Cc}\n]/u);
+  expect(table).toContain('Two lines.');
+});
+
 it('is JSON for programs', () => {
   expect(JSON.parse(asJson([at('a', failed)]))).toEqual({
     ok: false,

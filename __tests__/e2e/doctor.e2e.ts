@@ -9,8 +9,9 @@ import { promisify } from 'node:util';
 import { streamProbe } from 'claude-stream';
 import compression from 'compression';
 import express, { type RequestHandler } from 'express';
+import { hopOf } from '../../lib/doctor/hop';
 import { afterTest } from './afterTest';
-import { startNginx } from './proxies';
+import { startNginx, startUntrustedCaddy } from './proxies';
 import { cli, startRealCli } from './realCli';
 
 const bin = join(__dirname, '../../dist/esm/bin.js');
@@ -219,7 +220,131 @@ describe('the way to a probe', () => {
   });
 });
 
+describe('a silence', () => {
+  test('is not to blame for a hop that ends every stream', async () => {
+    const port = await startProbe();
+    const limited = await startTcpHop(port, (socket) => {
+      setTimeout(() => socket.end(), 4_000).unref();
+    });
+    const { code, failed, finding } = await examine([`${limited}/probe`, '--silence=8']);
+    expect({ code, failed }).toEqual({ code: 1, failed: ['silence'] });
+    expect(finding('silence')?.what).toMatch(
+      /ends every stream after (?:3\.9|4\.\d) s, whatever is sent/,
+    );
+  }, 60_000);
+
+  test.each([
+    ['503 now and then', 503],
+    ['429', 429],
+  ])('is not what a %s is', async (_what, status) => {
+    const busy: RequestHandler = (request, response, next) => {
+      if (request.query.silence === undefined) next();
+      else response.status(status).end();
+    };
+    const port = await startProbe(busy);
+    const { code, failed, finding } = await examine([
+      `http://127.0.0.1:${port}/probe`,
+      '--silence=3',
+    ]);
+    expect({ code, failed }).toEqual({ code: 0, failed: [] });
+    expect(finding('silence')).toMatchObject({
+      status: 'warning',
+      what: `How long a connection may be silent could not be measured: it answers ${status}.`,
+    });
+    expect(finding('streams')?.status).toBe('ok');
+  });
+
+  test('that one of two instances refuses is measured by the other', async () => {
+    let asked = 0;
+    const half: RequestHandler = (_request, response, next) => {
+      asked += 1;
+      if (asked === 2) response.status(502).end();
+      else next();
+    };
+    const port = await startProbe(half);
+    const { finding } = await examine([`http://127.0.0.1:${port}/probe`, '--silence=1']);
+    expect(finding('silence')?.what).toBe('The connection survives 1.0 s without a byte.');
+  });
+
+  test('is told of a hop that holds everything back, too, and what else it does stays told', async () => {
+    const port = await startProbe();
+    // It collects the whole answer, and resets the connection when nothing has come for so long.
+    const collecting = await startTcpHop(port, (socket, through) => {
+      const held: Buffer[] = [];
+      const timer = setTimeout(() => {
+        through.destroy();
+        socket.resetAndDestroy();
+      }, 1_500);
+      through.removeAllListeners('data').on('data', (bytes) => {
+        timer.refresh();
+        held.push(bytes);
+      });
+      through.removeAllListeners('end').once('end', () => {
+        clearTimeout(timer);
+        socket.end(Buffer.concat(held));
+      });
+      socket.once('close', () => clearTimeout(timer));
+    });
+    const { code, failed, finding } = await examine([`${collecting}/probe`, '--silence=4']);
+    expect({ code, failed }).toEqual({ code: 1, failed: ['streams', 'silence'] });
+    expect(finding('silence')?.what).toMatch(/cuts a connection after 1\.[5-8] s without a byte/);
+  }, 60_000);
+});
+
+test('every line that is printed for nginx and Caddy is one that they take', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'claude-stream-doctor-'));
+  afterTest(() => rm(folder, { recursive: true, force: true }));
+  const run = promisify(execFile);
+  const nginx = hopOf({ server: 'nginx' });
+  const nginxConf = join(folder, 'nginx.conf');
+  const location = [nginx.buffering, 'proxy_cache off;', nginx.idle, 'gzip off;'].join('\n');
+  await writeFile(
+    nginxConf,
+    `pid ${folder}/pid; error_log ${folder}/log; events {} http { access_log off; server { listen 127.0.0.1:1; location / {
+      proxy_pass http://127.0.0.1:1;
+      ${location}
+    } } }`,
+  );
+  await run('/usr/sbin/nginx', ['-t', '-c', nginxConf, '-p', folder]);
+  expect(nginx.compression).toContain('gzip off;');
+  const caddy = hopOf({ server: 'Caddy' });
+  const caddyfile = join(folder, 'Caddyfile');
+  await writeFile(
+    caddyfile,
+    `:1 {\n${caddy.compression}\nreverse_proxy 127.0.0.1:1 {\n${caddy.idle}\n}\n}\n`,
+  );
+  await run('/usr/bin/caddy', ['adapt', '--config', caddyfile]);
+});
+
 describe('a hop that looks well', () => {
+  test('and leaves the connection open is found out', async () => {
+    const port = await startProbe();
+    const open = await startTcpHop(port, (socket, through) => {
+      through.removeAllListeners('end');
+      through.removeAllListeners('data').on('data', (bytes) => {
+        // All but the chunk that says that there are no more.
+        socket.write(bytes.toString('latin1').replace(/0\r\n\r\n$/, ''), 'latin1');
+      });
+    });
+    const { code, failed, finding } = await examine([`${open}/probe?events=2&pause=0`]);
+    expect({ code, failed }).toEqual({ code: 1, failed: ['complete'] });
+    expect(finding('complete')?.what).toMatch(/^All 2 events came, and 26\.\d s after/);
+  }, 60_000);
+
+  test('and calls the stream a text is found out', async () => {
+    const plain: RequestHandler = (_request, response, next) => {
+      const { writeHead } = response;
+      Object.assign(response, {
+        writeHead: (status: number, headers: Record<string, string>) =>
+          writeHead.call(response, status, { ...headers, 'Content-Type': 'text/plain' }),
+      });
+      next();
+    };
+    const port = await startProbe(plain);
+    const { code, failed } = await examine([`http://127.0.0.1:${port}/probe`]);
+    expect({ code, failed }).toEqual({ code: 1, failed: ['headers'] });
+  });
+
   test('and ends the stream too early is found out', async () => {
     const port = await startProbe();
     const early = await startHop(port, (_bytes, { pass, end }) => {
@@ -267,6 +392,29 @@ interface Passing {
   pass(): void;
   write(bytes: Buffer): void;
   end(): void;
+}
+
+/** A hop that passes everything on, and may do otherwise with each connection. */
+async function startTcpHop(
+  targetPort: number,
+  onConnection: (socket: Socket, through: Socket) => void,
+): Promise<string> {
+  // The other end may stay open when one has ended.
+  const server = createServer({ allowHalfOpen: true }, (socket) => {
+    const through = connect(targetPort, '127.0.0.1');
+    socket.pipe(through);
+    through.on('data', (bytes) => socket.write(bytes));
+    through.on('end', () => socket.end());
+    for (const one of [socket, through]) one.on('error', () => {});
+    socket.on('close', () => through.destroy());
+    onConnection(socket, through);
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  afterTest(async () => {
+    server.close();
+  });
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
 }
 
 /** A hop that does with what it gets from the application what it is told. */
@@ -333,6 +481,15 @@ async function startForgetful(targetPort: number, ms: number): Promise<string> {
     server.close();
   });
   return `http://127.0.0.1:${(server.address() as AddressInfo).port}/probe`;
+}
+
+/** An executable that does what a line of shell says; the test's end removes it. */
+async function startScript(line: string): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), 'claude-stream-doctor-'));
+  afterTest(() => rm(folder, { recursive: true, force: true }));
+  const command = join(folder, 'claude');
+  await writeFile(command, `#!/bin/sh\n${line}\n`, { mode: 0o755 });
+  return command;
 }
 
 describe('this machine', () => {
@@ -406,10 +563,45 @@ describe('this machine', () => {
     if (!socket.closed) await once(socket.resume(), 'close');
   });
 
-  test('with something else in its place is told so', async () => {
-    const { failed, finding } = await examine(['--command=/bin/true', '--no-ask']);
-    expect(failed).toEqual(['version']);
-    expect(finding('version')?.what).toContain('Is it Claude Code?');
+  test.each([
+    'echo',
+    'echo 2.39.5',
+    'echo "git version 2.39.5"',
+    'exit 3',
+    'kill -9 $$',
+    'printf "%9999d" 1',
+  ])(
+    'with something else in its place is told so, and what to do: %s',
+    async (script) => {
+      const command = await startScript(script);
+      const { failed, finding } = await examine([`--command=${command}`, '--no-ask']);
+      expect(failed).toEqual(['version']);
+      expect(finding('version')?.what).toContain('Is it Claude Code?');
+      expect(finding('version')?.what.length).toBeLessThan(300);
+      expect(finding('version')?.remedy).toContain('npm install -g');
+    },
+    60_000,
+  );
+
+  test('with a CLI that announces a newer one is told which it is', async () => {
+    const command = await startScript('echo "Update available: 9.9.9"; echo "1.0.3 (Claude Code)"');
+    const { finding } = await examine([`--command=${command}`, '--no-ask']);
+    expect(finding('version')).toMatchObject({
+      status: 'warning',
+      what: expect.stringContaining('1.0.3 is older'),
+    });
+  });
+
+  test('with a CLI that only npx can see is told so', async () => {
+    const path = join(__dirname, '../../node_modules/.bin');
+    const env = { PATH: `${path}:/usr/bin:/bin`, npm_execpath: '/x/npm-cli.js' };
+    const { finding } = await examine(['--no-ask'], env);
+    expect(finding('Claude Code')).toMatchObject({
+      status: 'warning',
+      remedy: `claudeStream({ command: "${path}/claude" })`,
+    });
+    const { npm_execpath: _npm, ...own } = env;
+    expect((await examine(['--no-ask'], own)).finding('Claude Code')?.status).toBe('ok');
   });
 });
 
@@ -421,11 +613,39 @@ describe('the command line', () => {
     [['--no-ask', 'http://127.0.0.1:1']],
     [['ftp://x']],
     [['--header=x']],
+    [['--header=authorization: ü→', 'http://127.0.0.1:1']],
     [['--what']],
   ])('%j is wrong', async (args) => {
     const { code, stdout, stderr } = await doctor(args);
     expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
     expect(stderr).toContain('claude-stream doctor [options]');
+  });
+
+  test('gives the probe the headers that it asks for', async () => {
+    const guard: RequestHandler = (request, response, next) => {
+      if (request.get('authorization') === 'Bearer key' && request.get('x-a') === 'b') next();
+      else response.status(401).end();
+    };
+    const url = `http://127.0.0.1:${await startProbe(guard)}/probe`;
+    const refused = await examine([url]);
+    expect(refused.finding('reachable')?.what).toContain('answers 401');
+    expect(refused.finding('reachable')?.remedy).toContain('--header=');
+    const headers = ['--header=authorization: Bearer key', '--header=x-a:b'];
+    const { code } = await examine([url, ...headers, '--silence=1']);
+    expect(code).toBe(0);
+  });
+
+  test('tells who speaks no TLS', async () => {
+    const port = await startProbe();
+    const { finding } = await examine([`https://127.0.0.1:${port}/probe`]);
+    expect(finding('reachable')?.remedy).toContain('http://');
+  });
+
+  test('tells what to do about a certificate that nobody trusts', async () => {
+    const origin = await startUntrustedCaddy(await startProbe());
+    const { finding } = await examine([`${origin}/probe`]);
+    expect(finding('reachable')?.what).toContain('certificate');
+    expect(finding('reachable')?.remedy).toContain('NODE_EXTRA_CA_CERTS=');
   });
 
   test('does not mind that nobody reads what it says', async () => {

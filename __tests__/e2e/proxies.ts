@@ -85,6 +85,20 @@ export async function startRecommendedCaddy(upstreamPort: number): Promise<strin
   );
 }
 
+/** Caddy with a certificate that it has signed itself, which nobody trusts, also not this machine. */
+export async function startUntrustedCaddy(upstreamPort: number): Promise<string> {
+  const port = await freePort();
+  const global = '{\n\tadmin off\n\tskip_install_trust\n\tauto_https disable_redirects\n}';
+  const site = `https://localhost:${port} {\n\tbind 127.0.0.1\n\ttls internal\n\treverse_proxy 127.0.0.1:${upstreamPort}\n}`;
+  await run(
+    caddy,
+    port,
+    () => `${global}\n${site}\n`,
+    (_directory, file) => ['run', '--adapter', 'caddyfile', '--config', file],
+  );
+  return `https://localhost:${port}`;
+}
+
 /** Each of the texts stands in a snippet exactly once, or the test would run something else. */
 function replaced(snippet: string, texts: Record<string, string>): string {
   return Object.entries(texts).reduce((result, [text, other]) => {

@@ -18,6 +18,12 @@ export interface InstallationOptions {
 
 const OLDEST_NODE = 20;
 
+const ELSEWHERE =
+  'npm install -g @anthropic-ai/claude-code\nclaudeStream({ command: "/path/to/claude" })    // if it is somewhere else';
+
+/** Characters of what a command says that are shown. */
+const LONGEST_QUOTE = 200;
+
 /** The versions of the CLI with which everything is tested. */
 const TESTED = ['2.1.197', '2.1.330'];
 
@@ -68,20 +74,34 @@ function checkNode(): Found {
 }
 
 function checkCommand(command: string): Found {
-  const path = pathOf(command);
+  const path = pathOf(command, process.env.PATH ?? '');
+  if (path !== undefined && isOnlyOfNpm(command)) {
+    return {
+      status: 'warning',
+      what: `${path}, which npx has put on its own PATH: a server that is started by node will not find it.`,
+      remedy: `claudeStream({ command: ${JSON.stringify(path)} })`,
+    };
+  }
   if (path !== undefined) return { status: 'ok', what: path };
   return {
     status: 'failed',
     what: command.includes('/')
       ? `${command} is no executable file.`
       : `There is no "${command}" on the PATH of this process.`,
-    remedy:
-      'npm install -g @anthropic-ai/claude-code\nclaudeStream({ command: "/path/to/claude" })    // if it is somewhere else',
+    remedy: ELSEWHERE,
   };
 }
 
-function pathOf(command: string): string | undefined {
-  const folders = command.includes('/') ? [''] : (process.env.PATH ?? '').split(delimiter);
+/** npm and npx put the commands of the project, and of what they have downloaded, before everything else. */
+function isOnlyOfNpm(command: string): boolean {
+  const { PATH = '', npm_execpath: npm } = process.env;
+  if (npm === undefined || command.includes('/')) return false;
+  const others = PATH.split(delimiter).filter((folder) => !/[\\/]node_modules[\\/]/.test(folder));
+  return pathOf(command, others.join(delimiter)) === undefined;
+}
+
+function pathOf(command: string, path: string): string | undefined {
+  const folders = command.includes('/') ? [''] : path.split(delimiter);
   return folders
     .map((folder) => (folder === '' ? command : join(folder, command)))
     .find((path) => {
@@ -97,9 +117,13 @@ function pathOf(command: string): string | undefined {
 async function checkVersion(command: string): Promise<Found> {
   try {
     const { stdout } = await runBriefly(command, ['--version']);
-    const [version] = /\d+\.\d+\.\d+/.exec(stdout) ?? [];
+    const [, version] = /^(\d+\.\d+\.\d+) \(Claude Code\)$/m.exec(stdout) ?? [];
     if (version === undefined) {
-      return { status: 'failed', what: `It answers "${stdout.trim()}". Is it Claude Code?` };
+      return {
+        status: 'failed',
+        what: `It answers "${stdout.trim().slice(0, LONGEST_QUOTE)}". Is it Claude Code?`,
+        remedy: ELSEWHERE,
+      };
     }
     if (isOlder(version, String(TESTED[0]))) {
       return {
@@ -110,7 +134,11 @@ async function checkVersion(command: string): Promise<Found> {
     }
     return { status: 'ok', what: version };
   } catch (error) {
-    return { status: 'failed', what: `It cannot tell its version: ${messageOf(error)}` };
+    return {
+      status: 'failed',
+      what: `It cannot tell its version: ${messageOf(error)}`,
+      remedy: ELSEWHERE,
+    };
   }
 }
 
@@ -160,7 +188,7 @@ async function checkAnswer(command: string): Promise<Found> {
     const turn = { content: 'Reply with the word ok and nothing else.' };
     await trial.start(() => startProcess(commandFor(options, turn, id, process.env)));
   } catch (error) {
-    return { status: 'failed', what: messageOf(error) };
+    return { status: 'failed', what: messageOf(error), remedy: BY_HAND };
   }
   const outcome = await trial.outcome;
   await trial.closed;
@@ -169,6 +197,13 @@ async function checkAnswer(command: string): Promise<Found> {
 
 function answerFound(outcome: Outcome): Found {
   const { timeToFirstMessageMs: line, timeToFirstTokenMs: token, stderrTail } = outcome;
+  if (outcome.status === 'success' && token === undefined) {
+    return {
+      status: 'warning',
+      what: `First line after ${line} ms, and it ended without a word.`,
+      remedy: BY_HAND,
+    };
+  }
   if (outcome.status === 'success') {
     return { status: 'ok', what: `First line after ${line} ms, first token after ${token} ms.` };
   }
@@ -176,12 +211,14 @@ function answerFound(outcome: Outcome): Found {
   return {
     status: 'failed',
     what: `${outcome.message} (${outcome.code})${stderr === '' ? '' : `\n${stderr}`}`,
-    remedy: remedies[outcome.code],
+    remedy: remedies[outcome.code] ?? BY_HAND,
   };
 }
 
 const LOG_IN =
   'Run `claude` once as the user that runs the server and log in, or give the server ANTHROPIC_API_KEY.';
+
+const BY_HAND = 'Run `claude -p ok` by hand, in the same directory and as the same user.';
 
 const remedies: Partial<Record<ErrorCode, string>> = {
   not_logged_in: LOG_IN,
@@ -191,7 +228,6 @@ const remedies: Partial<Record<ErrorCode, string>> = {
   overloaded: 'Wait and try again; `fallbackModel` names another model for such times.',
   first_message_timeout:
     'Run `claude -p ok` by hand. It may wait for an MCP server, or for a network that a proxy variable (HTTPS_PROXY) does not reach.',
-  crashed: 'Run `claude -p ok` by hand, in the same directory and as the same user.',
 };
 
 const silent: Encoder = { waiting: () => {}, message: () => {}, end: () => {} };

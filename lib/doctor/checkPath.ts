@@ -1,7 +1,7 @@
 import { diagnosePath, diagnoseSilence, isProbe } from './diagnosePath.js';
 import type { Finding } from './finding.js';
 import { measureSilence } from './measureSilence.js';
-import { probePath } from './probePath.js';
+import { type Measurement, probePath } from './probePath.js';
 
 export interface PathOptions {
   /** The longest silence that is tried, in ms; without it none is. */
@@ -15,22 +15,34 @@ export async function checkPath(
   url: string,
   { silence, headers }: PathOptions = {},
 ): Promise<Finding[]> {
+  let measurement: Measurement;
   try {
-    const measurement = await probePath(url, { headers });
-    const findings = diagnosePath(measurement);
-    if (silence === undefined || !isProbe(measurement)) return findings;
-    const limit = await measureSilence(url, silence, headers);
-    return [...findings, diagnoseSilence(limit, silence, measurement.headers)];
+    measurement = await probePath(url, { headers });
   } catch (error) {
-    const cause =
-      error instanceof Error ? error.message || String(error.cause ?? error.name) : error;
-    return [
-      {
-        name: 'reachable',
-        status: 'failed',
-        what: `${url} cannot be reached: ${cause}`,
-        remedy: 'Is the server running, and is it the right URL?',
-      },
-    ];
+    return [unreachable(url, error)];
   }
+  const findings = diagnosePath(measurement);
+  if (silence === undefined || !isProbe(measurement)) return findings;
+  const measured = await measureSilence(url, silence, headers);
+  return [...findings, diagnoseSilence(measured, silence, measurement.headers)];
+}
+
+function unreachable(url: string, error: unknown): Finding {
+  const { message, code = '', cause } = error as Partial<NodeJS.ErrnoException>;
+  return {
+    name: 'reachable',
+    status: 'failed',
+    what: `${url} cannot be reached: ${message || code || String(cause ?? error)}`,
+    remedy: remedyFor(code),
+  };
+}
+
+function remedyFor(code: string): string {
+  if (/CERT|SIGNED|SIGNATURE|ALTNAME/.test(code)) {
+    return 'NODE_EXTRA_CA_CERTS=/path/to/ca.pem npx claude-stream doctor …    # who has signed the certificate';
+  }
+  if (code === 'EPROTO' || code === 'ERR_SSL_WRONG_VERSION_NUMBER') {
+    return 'What answers there speaks no TLS: give the URL with http://.';
+  }
+  return 'Is the server running, and is it the right URL?';
 }

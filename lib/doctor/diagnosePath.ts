@@ -1,9 +1,13 @@
 import type { Finding } from './finding.js';
 import { hopOf } from './hop.js';
+import type { Silence } from './measureSilence.js';
 import type { Measurement, SeenEvent } from './probePath.js';
 
 /** An event that comes this much later than the quickest one was held back, in ms. */
 const LATE = 350;
+
+/** So much before it was sent no event comes, in ms, whatever the clocks do. */
+const EARLY = 50;
 
 /** Events within this many ms have come together. */
 const TOGETHER = 15;
@@ -12,6 +16,8 @@ const TOGETHER = 15;
 const KEEP_ALIVE = 15_000;
 
 const MOUNT = "app.get('/probe', streamProbe());    // and give its URL";
+
+const KNOWN_ENCODINGS = ['identity', 'gzip', 'x-gzip', 'deflate', 'br'];
 
 /** What to do about an answer that is no stream, by its status. */
 const remedies: Readonly<Record<number, string>> = {
@@ -56,6 +62,15 @@ function reached(measurement: Measurement): Finding {
     };
   }
   if (isProbe(measurement)) return { name, status: 'ok', what: `${url} answers.` };
+  const { 'content-encoding': encoding = 'identity' } = headers;
+  if (!KNOWN_ENCODINGS.includes(encoding.toLowerCase())) {
+    return {
+      name,
+      status: 'failed',
+      what: `${url} answers in the encoding ${encoding}, for which nobody has asked.`,
+      remedy: hopOf(headers).compression,
+    };
+  }
   if (strangers > 0 || ending === 'complete') {
     return {
       name,
@@ -75,18 +90,26 @@ function reached(measurement: Measurement): Finding {
 const CUT =
   'Something closes the connection: the log of the hop tells why. --silence=60 finds out whether it is silence that it does not bear.';
 
-function completeness({ events, ending, endedAt }: Measurement): Finding {
+function completeness({ events, ending, endedAt, headers }: Measurement): Finding {
   const name = 'complete';
   const of = events[0]?.of ?? 0;
   const numbers = new Set(events.map(({ number }) => number));
   const came = `${numbers.size} of ${of} events`;
+  if (ending === 'timeout' && numbers.size === of) {
+    return {
+      name,
+      status: 'failed',
+      what: `All ${of} events came, and ${seconds(endedAt)} after the request the connection was still open.`,
+      remedy: `A hop does not pass on the end of a response.\n${hopOf(headers).buffering}`,
+    };
+  }
   if (ending !== 'complete' || numbers.size < of) {
     const how = { cut: 'was cut off', timeout: 'did not end', complete: 'ended' }[ending];
     return {
       name,
       status: 'failed',
       what: `The stream ${how} after ${seconds(endedAt)}, with ${came}.`,
-      remedy: CUT,
+      remedy: ending === 'timeout' ? hopOf(headers).buffering : CUT,
     };
   }
   if (events.some(({ number }, index) => number !== index + 1)) {
@@ -107,11 +130,22 @@ function streaming({ headers, headersAt, events }: Measurement): Finding {
   const way = Math.min(...events.map(({ arrivedAt, at }) => arrivedAt - at));
   const delayOf = ({ arrivedAt, at }: SeenEvent) => arrivedAt - at - way;
   const latest = Math.max(...events.map(delayOf));
-  if (latest < LATE) {
+  if (way < -EARLY) {
     return {
       name,
-      status: 'ok',
-      what: `Every event came within ${Math.ceil(latest)} ms of when it could.`,
+      status: 'failed',
+      what: `Events came up to ${seconds(-way)} before they can have been sent: ${hop.name}, or a hop behind it, answers from a cache.`,
+      remedy: 'Turn its cache off for this path; for nginx that is:\nproxy_cache off;',
+    };
+  }
+  if (latest < LATE) {
+    const isWhole = new Set(events.map(({ number }) => number)).size === events[0]?.of;
+    return {
+      name,
+      status: isWhole ? 'ok' : 'warning',
+      what: isWhole
+        ? `Every event came within ${Math.ceil(latest)} ms of when it could.`
+        : `What came, came within ${Math.ceil(latest)} ms of when it could.`,
     };
   }
   const groups = groupsOf(events);
@@ -132,6 +166,13 @@ function streaming({ headers, headersAt, events }: Measurement): Finding {
       `The events came in ${groups.length} groups, up to ${seconds(latest)} late: ${who} collects about ${(Math.max(...sizes) / 1_024).toFixed(1)} KiB before it passes them on${headersToo}.`,
     );
   }
+  if (fallsBehind(events.map(delayOf), groups.length)) {
+    return {
+      name,
+      status: 'warning',
+      what: `The way is slow: every event came by itself, and they fell behind by up to ${seconds(latest)}. That is no buffer.`,
+    };
+  }
   const waiting = lastBeforePause(events);
   if (waiting !== undefined && delayOf(waiting) >= LATE) {
     return failed(
@@ -143,6 +184,15 @@ function streaming({ headers, headersAt, events }: Measurement): Finding {
     status: 'warning',
     what: `The stream stood still once, for ${seconds(latest)}. That is no buffer, and may have been the network: look again.`,
   };
+}
+
+/** Whether events came later and later, little by little: so does a line that is too slow for them, and no buffer. */
+function fallsBehind(delays: readonly number[], groups: number): boolean {
+  const worst = delays.indexOf(Math.max(...delays));
+  const until = delays.slice(0, worst + 1);
+  const steps = until.slice(1).map((delay, index) => delay - (until[index] ?? 0));
+  const isAlone = groups > delays.length * 0.8;
+  return isAlone && worst >= delays.length / 3 && Math.max(...steps) < (delays[worst] ?? 0) / 3;
 }
 
 /** The event after which the probe waited longest. */
@@ -167,47 +217,83 @@ function compression(headers: Measurement['headers']): Finding {
   const { 'content-encoding': encoding } = headers;
   if (encoding === undefined)
     return { name, status: 'ok', what: 'The stream comes as it was sent.' };
+  const although = forbidsTransforming(headers) ? ', although it says no-transform' : '';
   return {
     name,
     status: 'warning',
-    what: `The stream is compressed (${encoding}), although it says no-transform: every event costs a flush, and a hop that does not flush holds it back.`,
+    what: `The stream is compressed (${encoding})${although}: every event costs a flush, and a hop that does not flush holds it back.`,
     remedy: hopOf(headers).compression,
   };
 }
 
-/** Another content type is no stream at all, and `X-Accel-Buffering` is kept by the nginx that it is for. */
-function headersKept({ 'cache-control': control }: Measurement['headers']): Finding {
+function forbidsTransforming({ 'cache-control': control = '' }: Measurement['headers']): boolean {
+  return /(?:^|,)\s*no-transform\s*(?:,|$)/i.test(control);
+}
+
+/** `X-Accel-Buffering` is kept by the nginx that it is for. */
+function headersKept(headers: Measurement['headers']): Finding {
   const name = 'headers';
-  if (/(?:^|,)\s*no-transform\s*(?:,|$)/i.test(control ?? '')) {
+  const { 'content-type': type = 'gone', 'cache-control': control } = headers;
+  const remedy = 'Let the headers of the application through, unchanged.';
+  if (!/^text\/event-stream\s*(?:;|$)/i.test(type)) {
+    return {
+      name,
+      status: 'failed',
+      what: `content-type is ${type}, and was text/event-stream: a hop has changed it, and clients will not read it as a stream.`,
+      remedy,
+    };
+  }
+  if (forbidsTransforming(headers)) {
     return { name, status: 'ok', what: 'The headers that count have arrived.' };
   }
   return {
     name,
     status: 'warning',
     what: `cache-control is ${control ?? 'gone'}, without no-transform: a hop further out may compress the stream, and hold it back for that.`,
-    remedy: 'Let the headers of the application through, unchanged.',
+    remedy,
   };
 }
 
 /**
  * Whether a stream survives its own silences.
  *
- * @param limit ms without a byte after which the connection was cut; `undefined` when it was not
  * @param tried the longest silence that was tried, in ms
  */
 export function diagnoseSilence(
-  limit: number | undefined,
+  silence: Silence,
   tried: number,
   headers: Measurement['headers'],
 ): Finding {
   const name = 'silence';
-  if (limit === undefined) {
-    return {
-      name,
-      status: 'ok',
-      what: `The connection survives ${seconds(tried)} without a byte.`,
-    };
+  switch (silence.kind) {
+    case 'survived':
+      return {
+        name,
+        status: 'ok',
+        what: `The connection survives ${seconds(tried)} without a byte.`,
+      };
+    case 'unknown':
+      return {
+        name,
+        status: 'warning',
+        what: `How long a connection may be silent could not be measured: ${silence.why}.`,
+        remedy: 'Try again in a moment.',
+      };
+    case 'too long':
+      return {
+        name,
+        status: 'failed',
+        what: `${named(hopOf(headers).name)}, or a hop behind it, ends every stream after ${seconds(silence.after)}, whatever is sent.`,
+        remedy:
+          'Raise its limit for a whole response, which no keep-alive comment changes: a run takes minutes.',
+      };
+    case 'cut':
+      return diagnoseLimit(silence.after, headers);
   }
+}
+
+function diagnoseLimit(limit: number, headers: Measurement['headers']): Finding {
+  const name = 'silence';
   const hop = hopOf(headers);
   const what = `${named(hop.name)} cuts a connection after ${seconds(limit)} without a byte`;
   if (limit > KEEP_ALIVE * 1.2) {

@@ -19,7 +19,6 @@ const nginx: Hop = {
   idle: 'proxy_read_timeout 1h;',
 };
 
-/** The first that fits is named. */
 const hops: readonly { readonly is: (headers: Headers) => boolean; readonly hop: Hop }[] = [
   {
     is: ({ server = '', 'cf-ray': ray }) => ray !== undefined || /cloudflare/i.test(server),
@@ -44,8 +43,9 @@ const hops: readonly { readonly is: (headers: Headers) => boolean; readonly hop:
     is: ({ via = '', server = '' }) => /caddy/i.test(via) || /caddy/i.test(server),
     hop: {
       name: 'Caddy',
-      buffering: 'flush_interval -1    # in reverse_proxy',
-      compression: 'encode {\n  match {\n    not header Content-Type text/event-stream*\n  }\n}',
+      buffering:
+        'Take buffer_responses and response_buffers out of reverse_proxy: Caddy itself passes an event stream on at once.',
+      compression: '@compressed not path /chat* /probe*\nencode @compressed gzip',
       idle: 'transport http {\n  read_timeout 1h\n}    # in reverse_proxy',
     },
   },
@@ -89,7 +89,19 @@ const unknown: Hop = {
   idle: 'Raise its timeout for connections without traffic, or set keepAlive well below it.',
 };
 
-/** The hop that the client talks to, as far as the headers tell. */
+/**
+ * The hop that the client talks to, as far as the headers tell. One passes on what another has written, and which of two
+ * is the nearer they do not tell: then it is either.
+ */
 export function hopOf(headers: Headers): Hop {
-  return hops.find(({ is }) => is(headers))?.hop ?? unknown;
+  const found = hops.filter(({ is }) => is(headers)).map(({ hop }) => hop);
+  if (found.length === 0) return unknown;
+  const all = (field: keyof Hop, separator: string) =>
+    found.map((hop) => hop[field]).join(separator);
+  return {
+    name: all('name', ' or '),
+    buffering: all('buffering', '\n'),
+    compression: all('compression', '\n'),
+    idle: all('idle', '\n'),
+  };
 }

@@ -2,9 +2,9 @@ import { once } from 'node:events';
 import { type IncomingMessage, request as requestHttp } from 'node:http';
 import { request as requestHttps } from 'node:https';
 import type { Readable } from 'node:stream';
-import { constants, createBrotliDecompress, createGunzip } from 'node:zlib';
+import { constants, createBrotliDecompress, createGunzip, createInflate } from 'node:zlib';
 import { createParser } from 'eventsource-parser';
-import type { ProbeEvent } from '../streamProbe.js';
+import { durationOf, type ProbeEvent } from '../streamProbe.js';
 
 /** What was seen of one stream. Times are ms since the request was sent. */
 export interface Measurement {
@@ -28,13 +28,26 @@ export interface SeenEvent extends ProbeEvent {
 export interface ProbeOptions {
   /** For the query of the probe. */
   readonly query?: Readonly<Record<string, number>>;
-  /** How long the whole may take, in ms. Default 30 000. */
+  /** How long the whole may take, in ms. Default: 26 000 more than the events of the query take; 29 000 without one. */
   readonly timeout?: number;
   readonly headers?: Readonly<Record<string, string>> | undefined;
 }
 
 /** So would a browser ask; a hop that compresses only does so when it may. */
 const ENCODINGS = 'gzip, br';
+
+/** How much longer than its events a stream may take, in ms. */
+const MARGIN = 26_000;
+
+/** What calls itself no event stream may be one, and shows it within so many characters and ms. */
+const LONGEST_SURPRISE = 65_536;
+const LATEST_SURPRISE = 2_000;
+
+/** Longest event, in characters: a probe pads with 64 KiB at most. */
+const LONGEST_EVENT = 2 ** 18;
+
+/** Most events: a probe has 200, and a hop may repeat them. */
+const MOST_EVENTS = 2_000;
 
 /** After so many events of another stream nobody need wait for its end, which may never come. */
 const ENOUGH_STRANGERS = 20;
@@ -46,10 +59,11 @@ const ENOUGH_STRANGERS = 20;
  */
 export async function probePath(
   url: string,
-  { query = {}, timeout = 30_000, headers = {} }: ProbeOptions = {},
+  { query = {}, timeout, headers = {} }: ProbeOptions = {},
 ): Promise<Measurement> {
   const target = new URL(url);
   for (const [name, value] of Object.entries(query)) target.searchParams.set(name, String(value));
+  const longest = timeout ?? MARGIN + durationOf(Object.fromEntries(target.searchParams));
   const request = target.protocol === 'https:' ? requestHttps : requestHttp;
   const began = performance.now();
   const now = () => performance.now() - began;
@@ -63,24 +77,48 @@ export async function probePath(
   let isLate = false;
   const timer = setTimeout(() => {
     isLate = true;
-    sent.destroy(new Error(`There was no answer within ${timeout} ms.`));
-  }, timeout);
+    sent.destroy(new Error(`There was no answer within ${longest} ms.`));
+  }, longest);
+  let surprise: NodeJS.Timeout | undefined;
   try {
     const [response] = (await once(sent, 'response')) as [IncomingMessage];
     const headersAt = now();
     const events: SeenEvent[] = [];
     let strangers = 0;
+    let isEnough = false;
+    const leave = () => {
+      isEnough = true;
+      sent.destroy();
+    };
     const parser = createParser({
+      maxBufferSize: LONGEST_EVENT,
+      onError: ({ type }) => {
+        if (type === 'max-buffer-size-exceeded') leave();
+      },
       onEvent: ({ event, data }) => {
         const probe = event === 'probe' ? readProbe(data) : undefined;
         if (probe) events.push({ ...probe, arrivedAt: now(), bytes: data.length });
         else strangers += 1;
-        if (strangers >= ENOUGH_STRANGERS) sent.destroy();
+        if (strangers >= ENOUGH_STRANGERS || events.length >= MOST_EVENTS) leave();
       },
     });
-    const isStream = /^text\/event-stream\s*(?:;|$)/i.test(response.headers['content-type'] ?? '');
-    // Of anything else nobody knows how long it is.
-    const isWhole = !isStream || (await readAll(decoded(response), (text) => parser.feed(text)));
+    const { 'content-type': type = '' } = response.headers;
+    const isStream = /^text\/event-stream\s*(?:;|$)/i.test(type);
+    let isGivenUp = false;
+    let characters = 0;
+    const giveUp = () => {
+      if (isStream || events.length > 0) return;
+      isGivenUp = true;
+      leave();
+    };
+    // A hop may have changed the type. Of anything else nobody knows how long it is.
+    surprise = setTimeout(giveUp, LATEST_SURPRISE);
+    const isWhole = await readAll(decoded(response), (text) => {
+      if (isEnough) return;
+      parser.feed(text);
+      characters += text.length;
+      if (characters > LONGEST_SURPRISE) giveUp();
+    });
     return {
       url,
       status: response.statusCode ?? 0,
@@ -90,11 +128,12 @@ export async function probePath(
       headersAt,
       events,
       strangers,
-      ending: endingOf(isLate, isWhole && (!isStream || response.complete)),
+      ending: endingOf(isLate, isGivenUp || (isWhole && response.complete)),
       endedAt: now(),
     };
   } finally {
     clearTimeout(timer);
+    clearTimeout(surprise);
     sent.destroy();
   }
 }
@@ -131,6 +170,7 @@ function decoded(response: IncomingMessage): Readable {
   const decoders = {
     gzip: () => createGunzip(flush),
     'x-gzip': () => createGunzip(flush),
+    deflate: () => createInflate(flush),
     br: () => createBrotliDecompress({ flush: constants.BROTLI_OPERATION_FLUSH }),
   };
   const encoding = response.headers['content-encoding']?.toLowerCase() as

@@ -1,3 +1,4 @@
+import { stripVTControlCharacters } from 'node:util';
 import { type Finding, isFailed } from './finding.js';
 
 /** What was found in one place. */
@@ -24,12 +25,19 @@ export function asTable(sections: readonly Section[]): string {
 
 function linesOf({ name, status, what, remedy }: Finding, width: number): string[] {
   const indent = ' '.repeat(width + 6);
-  const [first = '', ...others] = what.split('\n');
+  const [first = '', ...others] = printable(what).split('\n');
   return [
     `  ${marks[status]} ${name.padEnd(width)}  ${first}`,
     ...others.map((line) => `${indent}${line}`),
-    ...(remedy ?? '').split('\n').flatMap((line) => (line === '' ? [] : `${indent}→ ${line}`)),
+    ...printable(remedy ?? '')
+      .split('\n')
+      .flatMap((line) => (line === '' ? [] : `${indent}→ ${line}`)),
   ];
+}
+
+/** Without what a terminal would take for a command: it may have come from anywhere. */
+function printable(text: string): string {
+  return stripVTControlCharacters(text).replace(/[^\P{Cc}\n]/gu, '');
 }
 
 /** The first place along the way in which something fails is where to look. */
@@ -48,7 +56,12 @@ export function verdictOf(sections: readonly Section[]): string {
   const before = sections[index - 1];
   if (before?.url === undefined)
     return `Something between here and the application is wrong: ${names.join(', ')}.`;
-  return `Up to ${before.url} all is well: look at the hop between it and ${bad.url} (${names.join(', ')}).`;
+  const warnings = before.findings.filter(({ status }) => status === 'warning');
+  const how =
+    warnings.length === 0
+      ? 'all is well'
+      : `it works, but see the warnings (${warnings.map(({ name }) => name).join(', ')}), which may be the cause`;
+  return `Up to ${before.url} ${how}: look at the hop between it and ${bad.url} (${names.join(', ')}).`;
 }
 
 /** For programs. */
