@@ -133,6 +133,7 @@ describe.each<NodeVersion>(['20', '24'])("Anthropic's SDK on Node %s", (node) =>
     const message = await call<Message>('create', body).result;
     expect(message.content).toHaveLength(1);
     expect(JSON.parse((message.content[0] as { text: string }).text)).toEqual(answer);
+    expect(await call('parse', body).result).toEqual(answer);
   });
 
   test('that aborts takes the process and its tool with it', async () => {

@@ -85,9 +85,12 @@ test('no export and no dependency is unused', async () => {
 /** A server of a few lines that answers itself, in both kinds of modules. */
 const server = (isModule: boolean) => `${
   isModule
-    ? "import { claudeStream } from 'claude-stream';\nimport express from 'express';"
-    : "const { claudeStream } = require('claude-stream');\nconst express = require('express');"
+    ? "import { claudeStream } from 'claude-stream';\nimport { readEvents } from 'claude-stream/client';\n" +
+      "import { redisStore } from 'claude-stream/redis';\nimport express from 'express';"
+    : "const { claudeStream } = require('claude-stream');\nconst { readEvents } = require('claude-stream/client');\n" +
+      "const { redisStore } = require('claude-stream/redis');\nconst express = require('express');"
 }
+const store = redisStore({ sendCommand: async () => null, sendBlockingCommand: async () => null });
 const chat = claudeStream({ command: process.argv[2], env: { TICKS: '3', INTERVAL: '5' } });
 const app = express();
 app.use(express.json());
@@ -98,8 +101,9 @@ const server = app.listen(0, '127.0.0.1', async () => {
     headers: { 'content-type': 'application/json' },
     body: '{"prompt":"hi"}',
   });
-  const text = await response.text();
-  console.log(text.includes('event: outcome') && text.includes('"status":"success"'));
+  let last;
+  for await (const event of readEvents(response)) last = event;
+  console.log(last.outcome.status, typeof store.runs);
   await chat.close();
   server.close();
 });`;
@@ -123,9 +127,24 @@ describe.each(['20', '22', '24'] as const)('on Node %s', (node) => {
       cwd: folder,
       timeout: 20_000,
     });
-    expect(stdout).toBe('true\n');
+    expect(stdout).toBe('success object\n');
   });
 });
+
+test('npx finds the doctor in a project that has installed the tarball', async () => {
+  const folder = join(project, 'installed');
+  await mkdir(folder);
+  const options = { cwd: folder, timeout: 60_000 };
+  await run('npm', ['init', '-y'], options);
+  const quiet = ['--no-audit', '--no-fund', '--prefer-offline'];
+  await run('npm', ['install', ...quiet, join(project, tarball)], options);
+  const { stdout } = await run(
+    'npx',
+    ['--no-install', 'claude-stream', 'doctor', '--help'],
+    options,
+  );
+  expect(stdout).toContain('claude-stream doctor [options] [url …]');
+}, 90_000);
 
 test('its types take what the SDKs of others say', async () => {
   await writeFile(join(project, 'package.json'), JSON.stringify({ type: 'module' }));

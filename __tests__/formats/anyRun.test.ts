@@ -25,7 +25,7 @@ import {
   toolResult,
   toolUse,
 } from './support';
-import { readEvents as readChunks } from './uiMessage/stream';
+import { type Part, readEvents as readChunks } from './uiMessage/stream';
 
 /** A few ids, so that things meet: a tool that ends twice, begins again, or never began. */
 const id = fc.constantFrom('a', 'b', 'c');
@@ -99,6 +99,23 @@ it('a UI message stream can be read, whatever the run says and however it ends',
       expect(['finish', 'abort', 'error']).toContain(last?.type);
       // No tool is left open.
       for (const { state = 'output-' } of parts) expect(state).toMatch(/^output-/);
+    }),
+    runs,
+  );
+});
+
+it('a UI message has the same tools streamed and not streamed, whatever the run says', () => {
+  fc.assert(
+    fc.property(fc.array(message, { maxLength: 30 }), (messages) => {
+      const events = encode(uiMessage, messages, success);
+      const { parts } = readChunks(events.map(({ data }) => data));
+      const { body } = collect(uiMessage, messages, success, contextOf());
+      const collected = (body as { parts: Part[] }).parts;
+      const tools = (all: readonly Part[]) =>
+        all.flatMap(({ toolName, state, input, output, errorText }) =>
+          toolName === undefined ? [] : { toolName, state, input, output, errorText },
+        );
+      expect(tools(collected)).toEqual(tools(parts));
     }),
     runs,
   );

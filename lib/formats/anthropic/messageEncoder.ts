@@ -4,6 +4,7 @@ import { escapeLineSeparators } from '../../sse/frames.js';
 import { Answer, type AnswerSink, type ToolCall } from '../answer.js';
 import { type Emit, type Encoder, type EncoderContext, failureOf } from '../format.js';
 import { firstPiece, piecesOf } from '../pieces.js';
+import { queueNotice } from '../queueNotice.js';
 import { described } from '../toolLabel.js';
 import { errorBody } from './errorResponse.js';
 import { messageFields, messageUsage, stopReasonOf } from './messageFields.js';
@@ -31,11 +32,7 @@ export class MessageEncoder implements Encoder, AnswerSink {
 
   waiting(position: number): void {
     this.#isWaiting = position > 0;
-    this.#ping(
-      this.#isWaiting ? `Waiting: number ${position} in the queue` : 'Waited in the queue',
-      !this.#isWaiting,
-      position,
-    );
+    this.#ping(queueNotice(position), !this.#isWaiting, position);
   }
 
   message(message: ClaudeMessage): void {

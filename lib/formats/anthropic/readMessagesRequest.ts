@@ -1,5 +1,6 @@
 import { ClaudeStreamError } from '../../errors.js';
 import type { ChatRequest } from '../format.js';
+import { mapContent } from '../mapContent.js';
 import { readSchema } from '../readSchema.js';
 import { readBody, readFlag, readObject, readText, readTurn } from '../readTurn.js';
 
@@ -13,7 +14,11 @@ export function readMessagesRequest(body: unknown): ChatRequest {
   const fields = readBody(body);
   const { effort, format } = readObject(fields.output_config, 'output_config');
   const { turn, conversation } = readTurn(
-    { ...fields, messages: withoutWork(fields.messages), 'output_config.effort': effort },
+    {
+      ...fields,
+      messages: mapContent(fields.messages, 'content', withoutWork),
+      'output_config.effort': effort,
+    },
     {
       effortField: 'output_config.effort',
       imagePart:
@@ -74,16 +79,8 @@ function readOutputFormat(value: unknown): object | undefined {
 /** Blocks of an earlier answer that say how it came about, and not what it was. */
 const WORK = /^(?:redacted_)?thinking$|tool_use$|tool_result$/;
 
-/** Leaves the words of a conversation; what a block is replaced by keeps the others at their index. */
-function withoutWork(messages: unknown): unknown {
-  if (!Array.isArray(messages)) return messages;
-  return messages.map((message) => {
-    const { content } = (message ?? {}) as Record<string, unknown>;
-    return Array.isArray(content) ? { ...message, content: content.map(wordsOf) } : message;
-  });
-}
-
-function wordsOf(block: unknown): unknown {
+/** Leaves the words of a conversation. */
+function withoutWork(block: unknown): unknown {
   const { type, content, source } = (block ?? {}) as Record<string, unknown>;
   if (type === 'tool_result' && typeof content === 'string') return found(content);
   if (type === 'tool_result' && Array.isArray(content)) {

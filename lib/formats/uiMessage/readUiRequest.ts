@@ -1,4 +1,5 @@
 import type { ChatRequest } from '../format.js';
+import { mapContent } from '../mapContent.js';
 import { readBody, readFlag, readText, readTurn } from '../readTurn.js';
 
 /**
@@ -10,7 +11,7 @@ import { readBody, readFlag, readText, readTurn } from '../readTurn.js';
 export function readUiRequest(body: unknown): ChatRequest {
   const fields = readBody(body);
   const { turn, conversation, user } = readTurn(
-    { ...fields, messages: withoutWork(fields.messages) },
+    { ...fields, messages: mapContent(fields.messages, 'parts', withoutWork) },
     {
       effortField: 'effort',
       contentField: 'parts',
@@ -43,16 +44,8 @@ function readAnswer(messages: unknown): string | undefined {
   return isAnswer && id.length <= LONGEST_ID ? id : undefined;
 }
 
-/** Leaves the words and the files of a conversation; what a part is replaced by keeps the others at their index. */
-function withoutWork(messages: unknown): unknown {
-  if (!Array.isArray(messages)) return messages;
-  return messages.map((message) => {
-    const { parts } = (message ?? {}) as Record<string, unknown>;
-    return Array.isArray(parts) ? { ...message, parts: parts.map(wordsOf) } : message;
-  });
-}
-
-function wordsOf(part: unknown): unknown {
+/** Leaves the words and the files of a conversation. */
+function withoutWork(part: unknown): unknown {
   const { type, mediaType, url } = (part ?? {}) as Record<string, unknown>;
   if (type === 'text') return part;
   if (type !== 'file') return { type: 'text', text: '' };

@@ -14,7 +14,9 @@ interface WordsPart {
 
 interface ToolPart {
   readonly type: 'dynamic-tool';
-  readonly call: ToolCall;
+  readonly id: string;
+  name: string;
+  input: unknown;
   result: ToolResult | undefined;
 }
 
@@ -23,6 +25,7 @@ export class UiMessageCollector implements Collector, AnswerSink {
   readonly #context: EncoderContext;
   readonly #answer = new Answer(this);
   readonly #parts: (WordsPart | ToolPart | { readonly type: 'step-start' })[] = [];
+  readonly #tools = new Map<string, ToolPart>();
 
   constructor(context: EncoderContext) {
     this.#context = context;
@@ -45,15 +48,22 @@ export class UiMessageCollector implements Collector, AnswerSink {
     this.#parts.push({ type: 'step-start' });
   }
 
-  toolBegun(call: ToolCall): void {
+  /** Its input may be broken off, and then it stays as it is. */
+  toolStarted(id: string, name: string): void {
     if (this.#context.toolDisplay === 'none') return;
     this.#inStep();
-    this.#parts.push({ type: 'dynamic-tool', call, result: undefined });
+    const part: ToolPart = { type: 'dynamic-tool', id, name, input: {}, result: undefined };
+    this.#tools.set(id, part);
+    this.#parts.push(part);
   }
 
-  toolEnded(call: ToolCall, result: ToolResult | undefined): void {
-    const part = this.#parts.find((one) => one.type === 'dynamic-tool' && one.call === call);
-    if (part?.type === 'dynamic-tool') part.result = result;
+  toolBegun({ id, label: { name }, input }: ToolCall): void {
+    if (!this.#tools.has(id)) this.toolStarted(id, name);
+    Object.assign(this.#tools.get(id) ?? {}, { name, input: input ?? {} });
+  }
+
+  toolEnded({ id }: ToolCall, result: ToolResult | undefined): void {
+    Object.assign(this.#tools.get(id) ?? {}, { result });
   }
 
   notice(): void {}
@@ -89,14 +99,8 @@ function shown(part: WordsPart | ToolPart | { readonly type: 'step-start' }): ob
     case 'step-start':
       return part;
     case 'dynamic-tool': {
-      const { type, call, result } = part;
-      const tool = {
-        type,
-        toolName: call.label.name,
-        toolCallId: call.id,
-        input: call.input ?? {},
-        providerExecuted: true,
-      };
+      const { type, id: toolCallId, name: toolName, input, result } = part;
+      const tool = { type, toolName, toolCallId, input, providerExecuted: true };
       if (result === undefined) return { ...tool, state: 'output-error', errorText: NO_RESULT };
       return result.isError
         ? { ...tool, state: 'output-error', errorText: result.text }

@@ -4,6 +4,7 @@ import { escapeLineSeparators } from '../../sse/frames.js';
 import { Answer, type AnswerSink, type ToolCall, type ToolResult } from '../answer.js';
 import { type Emit, type Encoder, type EncoderContext, failureOf } from '../format.js';
 import { firstPiece, piecesOf } from '../pieces.js';
+import { queueNotice } from '../queueNotice.js';
 import { messageMetadata } from './messageMetadata.js';
 import { NO_RESULT } from './noResult.js';
 import { withoutGap } from './withoutGap.js';
@@ -37,8 +38,7 @@ export class UiMessageEncoder implements Encoder, AnswerSink {
   waiting(position: number): void {
     this.#begin();
     this.#isWaiting = position > 0;
-    if (this.#isWaiting) this.#status(`Waiting: number ${position} in the queue`, false, position);
-    else this.#status('Waited in the queue', true, 0);
+    this.#status(queueNotice(position), !this.#isWaiting, position);
   }
 
   /** The client learns the run's id before Claude speaks: with it it can stop the run. */
