@@ -154,9 +154,9 @@ function offerToGoOn(exchange, answer) {
   button.type = 'button';
   button.textContent = 'Go on with this answer';
   const goOn = () => {
-    if (running || !answer.isConnected) return;
+    if (running) return;
     removeEventListener('online', goOn);
-    void follow(exchange, answer);
+    if (answer.isConnected) void follow(exchange, answer);
   };
   addEventListener('online', goOn);
   button.addEventListener('click', goOn);
