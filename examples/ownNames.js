@@ -8,14 +8,15 @@ import { isIP } from 'node:net';
  * @param {string | undefined} [chosen]
  * @returns {import('express').RequestHandler}
  */
-export function ownNames(chosen) {
+export function ownNames(chosen = '') {
   return (req, res, next) => {
-    const { hostname = '' } = req;
-    const isOwn = hostname === 'localhost' || hostname === chosen;
-    if (isOwn || isIP(hostname.replace(/^\[|\]$/g, '')) !== 0) {
+    const name = (req.hostname ?? '').toLowerCase().replace(/\.$/, '');
+    const isOwn = name === 'localhost' || name === chosen.toLowerCase();
+    if (isOwn || isIP(name.replace(/^\[|\]$/g, '')) !== 0) {
       next();
       return;
     }
-    res.status(403).type('text/plain').send(`This is not ${hostname}.\n`);
+    const words = `This is not ${name}. If it is to be: HOST=${name} npm start\n`;
+    res.status(403).type('text/plain').send(words);
   };
 }

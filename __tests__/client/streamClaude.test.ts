@@ -295,6 +295,20 @@ describe('a line that is cut', () => {
     expect(seen).toHaveLength(1);
   });
 
+  it('is not better for headers alone', async () => {
+    let asked = 0;
+    const url = await answering(({ method }, response) => {
+      asked += 1;
+      response.writeHead(200, { 'content-type': 'text/event-stream' });
+      if (method !== 'POST') response.flushHeaders();
+      else response.end('retry: 1\nid: r:0\n\nevent: system\nid: r:1\ndata: {}\n\n');
+    });
+    // Longer than what counts as lasting.
+    const reading = all(streamClaude(url, { ...hi, retries: 1, idleTimeout: 5_100 }));
+    await expect(reading).rejects.toMatchObject({ code: 'stream_cut' });
+    expect(asked).toBe(2);
+  });
+
   it('without a word is taken up again, too', async () => {
     const asked: string[] = [];
     const url = await answering(({ method = '', headers }, response) => {
@@ -584,6 +598,85 @@ describe('to abort', () => {
     expect(await cancelled).toEqual([]);
   });
 
+  it.each([
+    ['is not known before its answer has begun', false],
+    ['is not known before its first event', true],
+  ])('tells that a run that %s may go on', async (_what, isEarly) => {
+    const asked: string[] = [];
+    const { signal, abort, onCancel, cancelled } = aborting();
+    const url = await answering(({ method = '' }, response) => {
+      asked.push(method);
+      const begin = () => {
+        response.writeHead(200, { 'content-type': 'text/event-stream' });
+        response.write(': keep-alive\n\n');
+      };
+      if (isEarly) begin();
+      else {
+        abort();
+        setImmediate(begin);
+      }
+    });
+    const onBytes = () => abort();
+    const reading = all(streamClaude(url, { ...hi, signal, onCancel, onBytes }));
+    await expect(reading).rejects.toMatchObject({ name: 'AbortError' });
+    expect(await cancelled).toMatchObject([{ code: 'run_unknown' }]);
+    expect(asked).toEqual(['POST']);
+  });
+
+  it('asks for no path that a header names', async () => {
+    const asked: unknown[] = [];
+    const { signal, abort, onCancel, cancelled } = aborting();
+    const url = await answering(({ method, url: path }, response) => {
+      asked.push(`${method} ${path}`);
+      abort();
+      setImmediate(() => {
+        const headers = { 'content-type': 'text/event-stream', 'claude-run-id': '../admin?x=' };
+        response.writeHead(200, headers).write(': keep-alive\n\n');
+      });
+    });
+    await expect(all(streamClaude(url, { ...hi, signal, onCancel }))).rejects.toMatchObject({
+      name: 'AbortError',
+    });
+    expect(await cancelled).toMatchObject([{ code: 'run_unknown' }]);
+    expect(asked).toEqual(['POST /chat']);
+  });
+
+  it.each([
+    ['was refused', 429],
+    ['is not there', 404],
+  ])('tells of no run where the question %s', async (_what, status) => {
+    const { signal, abort, onCancel, cancelled } = aborting();
+    const url = await answering((_request, response) => {
+      abort();
+      setImmediate(() => response.writeHead(status).end('{}'));
+    });
+    await expect(all(streamClaude(url, { ...hi, signal, onCancel }))).rejects.toMatchObject({
+      name: 'AbortError',
+    });
+    expect(await cancelled).toEqual([]);
+  });
+
+  it('does not take the page of another for an answer', async () => {
+    let deletes = 0;
+    const { signal, abort, onCancel, cancelled } = aborting();
+    const url = await answering(({ method }, response) => {
+      if (method !== 'DELETE') {
+        response.writeHead(200, { 'content-type': 'text/event-stream' });
+        response.write('retry: 1\nid: r:0\n\nevent: system\nid: r:1\ndata: {}\n\n');
+        return;
+      }
+      deletes += 1;
+      const type = deletes === 1 ? 'text/html' : 'application/json';
+      response.writeHead(200, { 'content-type': type }).end('{}');
+    });
+    const reading = (async () => {
+      for await (const _event of streamClaude(url, { ...hi, signal, onCancel })) abort();
+    })();
+    await expect(reading).rejects.toMatchObject({ name: 'AbortError' });
+    expect(await cancelled).toEqual([]);
+    expect(deletes).toBe(2);
+  });
+
   it.each(['claude', 'openai'] as const)('at the last event is too late (%s)', async (format) => {
     const asked: string[] = [];
     const chunk = 'id: r:1\ndata: {"choices":[{"delta":{},"finish_reason":"stop"}]}\n\n';
@@ -596,13 +689,14 @@ describe('to abort', () => {
       response.writeHead(200, { 'content-type': 'text/event-stream', 'claude-run-id': 'r' });
       response.end(stream[format]);
     });
-    const { signal, abort } = aborting();
+    const { signal, abort, onCancel, cancelled } = aborting();
     let events = 0;
     const body = { stream: true };
-    for await (const _event of streamClaude(url, { body, format, signal })) {
+    for await (const _event of streamClaude(url, { body, format, signal, onCancel })) {
       events += 1;
       abort();
     }
+    expect(await cancelled).toEqual([]);
     expect(events).toBe(1);
     expect(asked).toEqual(['POST']);
   });

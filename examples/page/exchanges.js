@@ -7,12 +7,14 @@
  *
  * @typedef {object} Exchange
  * @property {string} prompt
+ * @property {string} [session] as soon as it is known
  * @property {string} [runId] while the answer is not complete here: the run is kept on the server
  * @property {Message} [message] once it is
  * @property {import('./partTimes.js').Time[]} times of its parts
  */
 
-const KEPT = 'claude-stream';
+/** With its shape, or a page that is upgraded would stumble over what an older one has kept. */
+const KEPT = 'claude-stream 2';
 
 /** Characters of a tool's input and result that are kept when there is no room for all. */
 const LONGEST_KEPT = 1_000;
@@ -78,9 +80,9 @@ function short(part) {
 
 /** The session to go on with: that of the last answer, unless the server does not know it any more. */
 export function lastSession() {
-  const last = exchanges.findLast(({ message }) => message?.sessionId || isGone(message));
+  const last = exchanges.findLast(({ session, message }) => session || isGone(message));
   if (isGone(last?.message)) return undefined;
-  return last?.message?.sessionId ?? kept.session;
+  return last?.session ?? kept.session;
 }
 
 /** @param {Message | undefined} message */

@@ -25,6 +25,8 @@ export function awaitByte() {
 /** Something has come. */
 export function beat() {
   lastByteAt = performance.now();
+  // At once: a page in the background draws its frames much later, when this may not be true any more.
+  showSilence();
   drawBeat.soon();
 }
 
@@ -33,7 +35,6 @@ const drawBeat = oncePerFrame(() => {
   line.classList.remove('beat');
   void line.offsetWidth;
   line.classList.add('beat');
-  if (line.dataset.state !== 'idle') showSilence();
 });
 
 function showSilence() {

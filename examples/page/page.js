@@ -70,8 +70,13 @@ async function follow(exchange, answer) {
   setRunning(true);
   answer.replaceChildren();
   const isBack = exchange.runId !== undefined;
-  const began = performance.now();
-  const time = timeParts(exchange.times, () => isBack && performance.now() - began < CATCHING_UP);
+  /** @type {number | undefined} */
+  let began;
+  const isLate = () => {
+    began ??= performance.now();
+    return isBack && performance.now() - began < CATCHING_UP;
+  };
+  const time = timeParts(exchange.times, isLate);
   const reduce = messageReducer();
   const draw = drawMessage(answer, exchange.times);
   let message = emptyMessage;
@@ -84,10 +89,17 @@ async function follow(exchange, answer) {
   const set = (next) => {
     message = next;
     time(message.parts);
+    if (message.sessionId) exchange.session = message.sessionId;
   };
   /** @param {string} words */
-  const interrupt = (words) => {
+  const giveUp = (words) => {
     set(endMessage(message, { status: 'interrupted', message: words }));
+    exchange.message = message;
+    said.textContent = words;
+  };
+  /** What runs on the server may still be running. @param {string} words */
+  const interrupt = (words) => {
+    message = { ...message, outcome: { status: 'interrupted', message: words } };
     said.textContent = words;
   };
   const asking = exchange.runId
@@ -107,8 +119,7 @@ async function follow(exchange, answer) {
         showLine('lost', `Connection lost; trying again in ${Math.ceil(wait / 1_000)} s`),
       onCancel: (error) => {
         if (error === undefined) return;
-        interrupt(`${STOPPED} The server could not be told: it may still be running there.`);
-        exchange.message = message;
+        giveUp(`${STOPPED} The server could not be told: it may still be running there.`);
         keepExchanges();
         show.soon();
       },
@@ -120,8 +131,9 @@ async function follow(exchange, answer) {
     exchange.message = message;
     said.textContent = announcement(message);
   } catch (error) {
-    interrupt(abort.signal.aborted ? STOPPED : inWords(error));
-    if (abort.signal.aborted || !isKept(exchange, error)) exchange.message = message;
+    if (abort.signal.aborted) giveUp(STOPPED);
+    else if (isKept(exchange, error)) interrupt(inWords(error));
+    else giveUp(inWords(error));
   }
   if (exchange.message) delete exchange.runId;
   keepExchanges();
@@ -198,6 +210,7 @@ function inWords(error) {
       return isGone(error) ? 'This answer is not kept any more. Please ask again.' : error.message;
     case 'not_a_stream':
     case 'malformed_event':
+    case 'run_unknown':
       return error.message;
     case 'stream_cut':
       return 'The connection was cut in the middle of the answer.';

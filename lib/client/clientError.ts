@@ -5,8 +5,15 @@
  * - `not_a_stream`: the answer is no event stream: another server has answered, or a proxy.
  * - `malformed_event`: an event is no JSON: something on the way writes into the stream, or the format is another one.
  * - `stream_cut`: the connection ended before the last event, and the rest cannot be had.
+ * - `run_unknown`: the run cannot be cancelled, since the server has not said which it is. To a page of another origin it
+ *   has to expose the header `Claude-Run-Id`.
  */
-export type ClientErrorCode = 'http_error' | 'not_a_stream' | 'malformed_event' | 'stream_cut';
+export type ClientErrorCode =
+  | 'http_error'
+  | 'not_a_stream'
+  | 'malformed_event'
+  | 'stream_cut'
+  | 'run_unknown';
 
 /** An error of the connection. How a run ended is never one: it is an event. */
 export class ClientError extends Error {

@@ -11,7 +11,10 @@ export interface Message {
   /** The position in the queue; `undefined` when the run does not wait. Not in the format `openai`. */
   readonly position: number | undefined;
   readonly runId: string | undefined;
-  /** With it another question goes on with the conversation, also when this one was stopped. In `claude` and `ui-message`. */
+  /**
+   * With it another question goes on with the conversation. In `claude` from the beginning, also of a run that is stopped;
+   * in `ui-message` at its end.
+   */
   readonly sessionId: string | undefined;
   readonly model: string | undefined;
   readonly usage: MessageUsage | undefined;
@@ -24,7 +27,10 @@ export type Part = WordsPart | ToolPart;
 export interface WordsPart {
   readonly type: 'text' | 'thinking';
   readonly text: string;
-  /** Whether it goes on, in mid-word perhaps, where the last part of its type was cut off by the model's output limit. */
+  /**
+   * Whether it goes on, in mid-word perhaps, where the last part of its type was cut off by the model's output limit. In
+   * `claude` and `openai`.
+   */
   readonly continues?: boolean;
 }
 
@@ -121,7 +127,9 @@ export class MessageBuilder {
     if (begin === '') return;
     const torn =
       this.#isTorn && last?.type === type ? last.text.slice(this.#blockStart) : undefined;
-    const isGoingOn = begin === text && !this.#apart && parts.some((part) => part.type === type);
+    const before = parts.findLast((part) => part.type === type);
+    const isCutOff = before !== undefined && 'text' in before && !before.text.endsWith('\n');
+    const isGoingOn = begin === text && !this.#apart && isCutOff;
     this.#apart = false;
     this.#isTorn = false;
     this.#blockBegins = false;

@@ -19,11 +19,14 @@ export interface ReadOptions<Format extends ClientFormat> {
   readonly onBytes?: ((bytes: number) => void) | undefined;
   /** Told how long to wait before coming back, in ms: there is something to come back to. */
   readonly onRetry?: ((ms: number) => void) | undefined;
-  /** Called right before the last event is yielded: the run is over, and nothing of it can be lost any more. */
+  /**
+   * Called once, when the end has come: the run is over, and nothing of it can be lost any more. That is right before the
+   * last event is yielded, unless the end came later than that.
+   */
   readonly onLast?: (() => void) | undefined;
 }
 
-export const MAX_EVENT_LENGTH = 2 ** 27;
+const MAX_EVENT_LENGTH = 2 ** 27;
 
 /** In ms. Four comments of a server with the default `keepAlive` are missing then. */
 export const IDLE_TIMEOUT = 60_000;
@@ -103,6 +106,7 @@ export async function* readEvents<Format extends ClientFormat = 'claude'>(
   if (body === undefined) return;
   const messages: EventSourceMessage[] = [];
   let failure: ClientError | undefined;
+  let isTold = false;
   const parser = createParser({
     maxBufferSize: maxEventLength,
     onEvent: (message) => messages.push(message),
@@ -124,7 +128,10 @@ export async function* readEvents<Format extends ClientFormat = 'claude'>(
       for (const [index, message] of come.entries()) {
         const event = reader.event(message);
         const isLast = reader.isLast(message);
-        if (isLast || isEnd(come[index + 1], reader)) onLast?.();
+        if (!isTold && (isLast || isEnd(come[index + 1], reader))) {
+          isTold = true;
+          onLast?.();
+        }
         if (event !== undefined) yield event;
         if (!isLast) continue;
         await endOf(bytes);
@@ -241,7 +248,7 @@ const LONGEST_TEXT = 300;
 /** Characters of a refusal that are read. */
 const LONGEST_REFUSAL = 64 * 1_024;
 
-/** ClientError `http_error` */
+/** @returns ClientError `http_error`, in the server's own words where it has some */
 export async function refusalOf(
   response: Response,
   idleTimeout: number | false,

@@ -53,8 +53,8 @@ interface ConnectionOptions<Format extends ClientFormat> {
   /** Told that the connection is lost, when it is tried again, in ms, and for what reason. */
   readonly onReconnect?: ((wait: number, reason: unknown) => void) | undefined;
   /**
-   * Told, after `signal` was aborted, what became of the run: nothing when it is stopped or was over, or else why it may
-   * go on.
+   * Called once after `signal` was aborted, without anything when the run is being stopped, was over or was never begun,
+   * or else with why it may go on. The loop is over by then: what it throws is for nobody to catch.
    */
   readonly onCancel?: ((error?: unknown) => void) | undefined;
   /** Called with everything that comes, keep-alive comments too. */
@@ -95,7 +95,7 @@ export async function* streamClaude<Format extends ClientFormat = 'claude'>(
   // Before anything is asked.
   readerOf(options.format);
   checkNumbers(options);
-  if (options.run === undefined) refuseUnstreamed(options);
+  if (options.run == null) refuseUnstreamed(options);
   const follower = new RunFollower(url, options);
   const cancel = () => follower.cancel();
   if (signal?.aborted) cancel();
@@ -135,8 +135,12 @@ class RunFollower<Format extends ClientFormat> {
   readonly #onBytes: (bytes: number) => void;
   #runId: string | undefined;
   #lastEventId: string | undefined;
-  /** Whether the server keeps the run. */
-  #isKept: boolean;
+  /** Whether the server keeps the run, once it has said so by its first event. */
+  #isKept: boolean | undefined;
+  /** Whether the question may have reached the server. */
+  #isAsked = false;
+  /** Whether its headers have come. */
+  #isAnswered = false;
   /** Whether an event has come. */
   #hasBegun = false;
   /** What a function of the application has thrown: no connection was lost. */
@@ -152,8 +156,8 @@ class RunFollower<Format extends ClientFormat> {
     const { run, onRun, onBytes } = options;
     this.#onRun = this.#guarded(onRun);
     this.#onBytes = this.#guarded(onBytes);
-    this.#isKept = run !== undefined;
-    if (run === undefined) return;
+    if (run == null) return;
+    this.#isKept = true;
     const [, runId, number] = /^([\w-]+)(?::(\d+))?$/.exec(run) ?? [];
     // It becomes a part of a path, and may have come from the address of a page.
     if (runId === undefined) throw new TypeError(`"${run}" is no id of a run or an event.`);
@@ -167,7 +171,9 @@ class RunFollower<Format extends ClientFormat> {
     this.hasProgressed = false;
     const connection = new AbortController();
     const response = await this.#answer(connection, idleTimeout);
+    this.#isAnswered = true;
     const openedAt = Date.now();
+    let lastByteAt = openedAt;
     const abort = () => connection.abort(signal?.reason);
     signal?.addEventListener('abort', abort, { once: true });
     try {
@@ -180,10 +186,15 @@ class RunFollower<Format extends ClientFormat> {
       const onLast = () => {
         this.isOver = true;
       };
-      const told = { onBytes: this.#onBytes, onRetry, onLast };
+      const onBytes = (count: number) => {
+        lastByteAt = Date.now();
+        this.#onBytes(count);
+      };
+      const told = { onBytes, onRetry, onLast };
       const options = { format, idleTimeout, maxEventLength, ...told };
       for await (const event of readEvents<Format>(response, options)) {
         this.#hasBegun = true;
+        this.#isKept ??= false;
         // An event without an id of its own bears that of the one before.
         if (event.id !== undefined && event.id !== this.#lastEventId) {
           this.#lastEventId = event.id;
@@ -193,7 +204,7 @@ class RunFollower<Format extends ClientFormat> {
         yield event;
       }
     } finally {
-      this.hasProgressed ||= Date.now() - openedAt >= LASTING;
+      this.hasProgressed ||= lastByteAt - openedAt >= LASTING;
       signal?.removeEventListener('abort', abort);
       connection.abort();
     }
@@ -211,9 +222,18 @@ class RunFollower<Format extends ClientFormat> {
 
   cancel(): void {
     const { cancelOnAbort, onCancel } = this.#options;
-    if (this.#runId === undefined || this.isOver || cancelOnAbort === false) return;
-    // Nobody waits for it: the loop ends at once.
-    this.#cancelRun(this.#runUrl(this.#runId)).then(
+    if (cancelOnAbort === false) return;
+    const isBegun = this.#isAsked || this.#runId !== undefined;
+    if (this.isOver || !isBegun) onCancel?.();
+    // Before its headers there is somebody who waits for them.
+    else if (this.#runId !== undefined) this.#tell(this.#cancelRun(this.#runUrl(this.#runId)));
+    else if (this.#isAnswered) onCancel?.(runUnknown());
+  }
+
+  /** Nobody waits for it: the loop ends at once. */
+  #tell(cancelled: Promise<void>): void {
+    const { onCancel } = this.#options;
+    cancelled.then(
       () => onCancel?.(),
       (error) => onCancel?.(error),
     );
@@ -230,10 +250,13 @@ class RunFollower<Format extends ClientFormat> {
         if (!response.ok) throw await refusalOf(response, CANCEL_TIMEOUT);
         // To the end: a browser would log one that was left as failed.
         await beginningOf(response.body, CANCEL_TIMEOUT);
-        return;
+        const { status, headers } = response;
+        if (!/^text\/html/i.test(headers.get('content-type') ?? '')) return;
+        throw new ClientError('not_a_stream', 'Who has answered is no claudeStream.', { status });
       } catch (error) {
         if (this.#isGone(error)) return;
-        if (late.aborted || !isPassing(error)) throw error;
+        const isForeign = error instanceof ClientError && error.code === 'not_a_stream';
+        if (late.aborted || !(isForeign || isPassing(error))) throw error;
         await delay(wait, late).catch(() => {
           throw error;
         });
@@ -246,7 +269,7 @@ class RunFollower<Format extends ClientFormat> {
     if (!(error instanceof ClientError)) return false;
     const { status, serverCode } = error;
     if (serverCode === 'run_not_found' || serverCode === 'run_expired') return true;
-    return status === 404 && !this.#isKept;
+    return status === 404 && this.#isKept === false;
   }
 
   /** @throws the reason of `signal`; ClientError `stream_cut` when its headers have not come in time */
@@ -282,20 +305,19 @@ class RunFollower<Format extends ClientFormat> {
       connection.abort();
       return;
     }
-    const { onCancel } = this.#options;
     const late = () => connection.abort(connectionLost(CANCEL_TIMEOUT));
     const timer = setTimeout(late, CANCEL_TIMEOUT);
-    answer
+    const cancelled = answer
       .finally(() => clearTimeout(timer))
-      .then(
-        ({ headers }) => {
-          connection.abort();
-          this.#runId = headers.get('claude-run-id') ?? undefined;
-          if (this.#runId === undefined) onCancel?.();
-          else this.cancel();
-        },
-        (error) => onCancel?.(error),
-      );
+      .then(({ ok, headers }) => {
+        connection.abort();
+        const runId = runIdOf(headers.get('claude-run-id'));
+        // Whoever refuses has begun nothing.
+        if (!ok && runId === undefined) return;
+        if (runId === undefined) throw runUnknown();
+        return this.#cancelRun(this.#runUrl(runId));
+      });
+    this.#tell(cancelled);
   }
 
   /** @throws ClientError unless there may be nothing: the run that was asked for was over */
@@ -319,9 +341,10 @@ class RunFollower<Format extends ClientFormat> {
   }
 
   #learn(runId: string | null): void {
-    if (runId === null || this.#runId === runId || !/^[\w-]+$/.test(runId)) return;
-    this.#runId = runId;
-    this.#onRun(runId);
+    const known = runIdOf(runId);
+    if (known === undefined || this.#runId === known) return;
+    this.#runId = known;
+    this.#onRun(known);
   }
 
   #request(signal: AbortSignal): Promise<Response> {
@@ -330,6 +353,7 @@ class RunFollower<Format extends ClientFormat> {
         this.#lastEventId === undefined ? {} : { 'last-event-id': this.#lastEventId };
       return this.#fetch(this.#runUrl(this.#runId), { headers, signal });
     }
+    this.#isAsked = true;
     return this.#fetch(this.#url, {
       method: 'POST',
       headers: { 'content-type': 'application/json' },
@@ -355,6 +379,18 @@ class RunFollower<Format extends ClientFormat> {
   }
 }
 
+/** It becomes a part of a path. `undefined` for what is none. */
+function runIdOf(text: string | null): string | undefined {
+  return text !== null && /^[\w-]+$/.test(text) ? text : undefined;
+}
+
+function runUnknown(): ClientError {
+  return new ClientError(
+    'run_unknown',
+    'The server has not said which run it is: is its header Claude-Run-Id exposed to this origin?',
+  );
+}
+
 /** The status of an answer without events. */
 const NOTHING = 204;
 
@@ -372,7 +408,8 @@ function isPassing(error: unknown): boolean {
 function checkNumbers(options: ConnectionOptions<ClientFormat>): void {
   for (const name of ['retries', 'idleTimeout', 'maxEventLength'] as const) {
     const { [name]: value } = options;
-    if (value === undefined || value === false || value >= 0) continue;
+    if (value === undefined || (name === 'idleTimeout' && value === false)) continue;
+    if (typeof value === 'number' && value >= 0) continue;
     throw new TypeError(`${name} must be a number that is not negative, not ${value}.`);
   }
 }
