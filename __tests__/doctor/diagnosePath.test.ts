@@ -112,6 +112,7 @@ it.each([
   [{ server: 'nginx', via: '1.1 Caddy' }, 'Caddy or nginx', 'buffer_responses'],
   [{ server: 'Apache/2.4' }, 'Apache', 'flushpackets=on'],
   [{ via: '1.1 varnish' }, 'Varnish', 'do_stream'],
+  [{ server: 'cloudflare', 'cf-ray': 'x', via: '1.1 Caddy' }, 'Cloudflare', 'the hop behind it'],
   [{ via: '1.1 vegur' }, 'Heroku', 'the hop behind it'],
   [{}, 'a hop that does not say what it is', 'the URL of each'],
 ])('the hop of %j is %s', (found, name, remedy) => {
@@ -237,6 +238,8 @@ it.each([
 });
 
 it.each([
+  [{ status: 400 }, 'events (1 to 200)'],
+  [{ status: 418 }, 'curl -i'],
   [{ status: 401 }, '--header='],
   [{ status: 404 }, 'streamProbe()'],
   [{ status: 502 }, 'does not reach the application'],
@@ -247,10 +250,10 @@ it.each([
 });
 
 describe('a silence', () => {
-  it('that could not be measured is no failure, and says why', () => {
+  it('that could not be measured is not well, and says why', () => {
     const silence = { kind: 'unknown', why: 'it answers 503' } as const;
     expect(diagnoseSilence(silence, 120_000, headers)).toMatchObject({
-      status: 'warning',
+      status: 'failed',
       what: 'How long a connection may be silent could not be measured: it answers 503.',
     });
   });

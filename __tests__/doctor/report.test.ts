@@ -47,7 +47,10 @@ it.each([
   expect(verdictOf(sections)).toBe(verdict);
 });
 
-it('names the warnings of the hop before, which may be the cause', () => {
+it('names the warnings of the hops before, which may be the cause', () => {
+  expect(verdictOf([at('a', warning), at('b', ok), at('c', failed)])).toContain(
+    'Up to b it works, but see the warnings (headers)',
+  );
   expect(verdictOf([at('a', ok, warning), at('b', failed)])).toBe(
     'Up to a it works, but see the warnings (headers), which may be the cause: look at the hop between it and b (streams).',
   );

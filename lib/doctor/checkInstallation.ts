@@ -75,10 +75,12 @@ function checkNode(): Found {
 
 function checkCommand(command: string): Found {
   const path = pathOf(command, process.env.PATH ?? '');
-  if (path !== undefined && isOnlyOfNpm(command)) {
+  const own = pathOf(command, pathWithoutNpm());
+  if (path !== undefined && path !== own) {
+    const finds = own === undefined ? 'does not find it' : `finds ${own} instead`;
     return {
       status: 'warning',
-      what: `${path}, which npx has put on its own PATH: a server that is started by node will not find it.`,
+      what: `${path}, which npx has put on its own PATH: a server that is started by node ${finds}.`,
       remedy: `claudeStream({ command: ${JSON.stringify(path)} })`,
     };
   }
@@ -93,11 +95,11 @@ function checkCommand(command: string): Found {
 }
 
 /** npm and npx put the commands of the project, and of what they have downloaded, before everything else. */
-function isOnlyOfNpm(command: string): boolean {
+function pathWithoutNpm(): string {
   const { PATH = '', npm_execpath: npm } = process.env;
-  if (npm === undefined || command.includes('/')) return false;
-  const others = PATH.split(delimiter).filter((folder) => !/[\\/]node_modules[\\/]/.test(folder));
-  return pathOf(command, others.join(delimiter)) === undefined;
+  if (npm === undefined) return PATH;
+  const folders = PATH.split(delimiter);
+  return folders.filter((folder) => !/[\\/]node_modules[\\/]/.test(folder)).join(delimiter);
 }
 
 function pathOf(command: string, path: string): string | undefined {

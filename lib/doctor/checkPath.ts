@@ -38,7 +38,9 @@ function unreachable(url: string, error: unknown): Finding {
 }
 
 function remedyFor(code: string): string {
-  if (/CERT|SIGNED|SIGNATURE|ALTNAME/.test(code)) {
+  if (code === 'CERT_HAS_EXPIRED') return 'Renew the certificate of the hop that answers.';
+  if (code === 'ERR_TLS_CERT_ALTNAME_INVALID') return 'Give a name that the certificate is for.';
+  if (/SELF_SIGNED|UNABLE_TO_(?:GET_ISSUER|VERIFY)/.test(code)) {
     return 'NODE_EXTRA_CA_CERTS=/path/to/ca.pem npx claude-stream doctor …    # who has signed the certificate';
   }
   if (code === 'EPROTO' || code === 'ERR_SSL_WRONG_VERSION_NUMBER') {

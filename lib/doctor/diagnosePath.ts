@@ -19,8 +19,12 @@ const MOUNT = "app.get('/probe', streamProbe());    // and give its URL";
 
 const KNOWN_ENCODINGS = ['identity', 'gzip', 'x-gzip', 'deflate', 'br'];
 
+const OTHERWISE =
+  "curl -i shows what it answers: whose words are they, the application's or those of a hop before it?";
+
 /** What to do about an answer that is no stream, by its status. */
 const remedies: Readonly<Record<number, string>> = {
+  400: 'The query may have events (1 to 200), interval, padding, pause and silence; or the application wants another.',
   401: "--header='authorization: …'    # what the application, or a hop before it, wants to see",
   403: "--header='authorization: …'    # what the application, or a hop before it, wants to see",
   404: MOUNT,
@@ -58,7 +62,7 @@ function reached(measurement: Measurement): Finding {
       name,
       status: 'failed',
       what: `${url} answers ${status}${location === undefined ? '' : ` and points to ${location}`}.`,
-      remedy: location === undefined ? remedies[status] : 'Give that URL.',
+      remedy: location === undefined ? (remedies[status] ?? OTHERWISE) : 'Give that URL.',
     };
   }
   if (isProbe(measurement)) return { name, status: 'ok', what: `${url} answers.` };
@@ -275,7 +279,7 @@ export function diagnoseSilence(
     case 'unknown':
       return {
         name,
-        status: 'warning',
+        status: 'failed',
         what: `How long a connection may be silent could not be measured: ${silence.why}.`,
         remedy: 'Try again in a moment.',
       };

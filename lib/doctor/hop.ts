@@ -19,9 +19,15 @@ const nginx: Hop = {
   idle: 'proxy_read_timeout 1h;',
 };
 
-const hops: readonly { readonly is: (headers: Headers) => boolean; readonly hop: Hop }[] = [
+const hops: readonly {
+  readonly is: (headers: Headers) => boolean;
+  readonly hop: Hop;
+  /** Whether it never stands behind another: then it is the nearest. */
+  readonly isOutermost?: boolean;
+}[] = [
   {
     is: ({ server = '', 'cf-ray': ray }) => ray !== undefined || /cloudflare/i.test(server),
+    isOutermost: true,
     hop: {
       name: 'Cloudflare',
       buffering:
@@ -32,6 +38,7 @@ const hops: readonly { readonly is: (headers: Headers) => boolean; readonly hop:
   },
   {
     is: ({ 'x-amz-cf-id': id, via = '' }) => id !== undefined || /cloudfront/i.test(via),
+    isOutermost: true,
     hop: {
       name: 'CloudFront',
       buffering: 'Use a cache behaviour with the policy CachingDisabled for this path.',
@@ -94,7 +101,9 @@ const unknown: Hop = {
  * is the nearer they do not tell: then it is either.
  */
 export function hopOf(headers: Headers): Hop {
-  const found = hops.filter(({ is }) => is(headers)).map(({ hop }) => hop);
+  const named = hops.filter(({ is }) => is(headers));
+  const outermost = named.filter(({ isOutermost }) => isOutermost);
+  const found = (outermost.length > 0 ? outermost : named).map(({ hop }) => hop);
   if (found.length === 0) return unknown;
   const all = (field: keyof Hop, separator: string) =>
     found.map((hop) => hop[field]).join(separator);

@@ -39,7 +39,7 @@ const ENCODINGS = 'gzip, br';
 /** How much longer than its events a stream may take, in ms. */
 const MARGIN = 26_000;
 
-/** What calls itself no event stream may be one, and shows it within so many characters and ms. */
+/** What calls itself no event stream may be one, and shows it within so many characters, and ms after its end. */
 const LONGEST_SURPRISE = 65_536;
 const LATEST_SURPRISE = 2_000;
 
@@ -63,7 +63,8 @@ export async function probePath(
 ): Promise<Measurement> {
   const target = new URL(url);
   for (const [name, value] of Object.entries(query)) target.searchParams.set(name, String(value));
-  const longest = timeout ?? MARGIN + durationOf(Object.fromEntries(target.searchParams));
+  const duration = durationOf(Object.fromEntries(target.searchParams));
+  const longest = timeout ?? MARGIN + duration;
   const request = target.protocol === 'https:' ? requestHttps : requestHttp;
   const began = performance.now();
   const now = () => performance.now() - began;
@@ -112,7 +113,7 @@ export async function probePath(
       leave();
     };
     // A hop may have changed the type. Of anything else nobody knows how long it is.
-    surprise = setTimeout(giveUp, LATEST_SURPRISE);
+    surprise = setTimeout(giveUp, duration + LATEST_SURPRISE);
     const isWhole = await readAll(decoded(response), (text) => {
       if (isEnough) return;
       parser.feed(text);

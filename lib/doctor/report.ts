@@ -56,7 +56,9 @@ export function verdictOf(sections: readonly Section[]): string {
   const before = sections[index - 1];
   if (before?.url === undefined)
     return `Something between here and the application is wrong: ${names.join(', ')}.`;
-  const warnings = before.findings.filter(({ status }) => status === 'warning');
+  const warnings = sections
+    .slice(0, index)
+    .flatMap(({ findings }) => findings.filter(({ status }) => status === 'warning'));
   const how =
     warnings.length === 0
       ? 'all is well'
