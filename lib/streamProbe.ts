@@ -10,9 +10,12 @@ const MOST_AT_ONCE = 20;
 /** How long a client may read nothing, in ms. */
 const STALL_TIMEOUT = 60_000;
 
+/** Most events of a probe. */
+export const MOST_EVENTS = 200;
+
 const settings = {
   /** How many events. */
-  events: { default: 24, least: 1, most: 200 },
+  events: { default: 24, least: 1, most: MOST_EVENTS },
   /** ms between two. */
   interval: { default: 100, least: 0, most: 5_000 },
   /** Bytes that each is padded with, which cannot be compressed. By default an event is as long as a delta of the CLI. */
@@ -71,7 +74,8 @@ export function streamProbe(): RequestHandler {
 /** Bytes of padding in all: it is what a client that does not read can have held for it. */
 const MOST_PADDING = 2 ** 20;
 
-const WRONG_SETTINGS = `The query may have ${Object.entries(settings)
+/** What a query may have. */
+export const WRONG_SETTINGS = `The query may have ${Object.entries(settings)
   .map(([name, { least, most }]) => `"${name}" (${least} to ${most})`)
   .join(', ')}, and 1 MiB of padding in all.`;
 

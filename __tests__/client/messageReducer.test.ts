@@ -197,6 +197,17 @@ describe('a message', () => {
     ]);
   });
 
+  it('takes no complete block for the torn beginning of the next', () => {
+    const { say, gap } = told();
+    say(messageStart('msg_1'));
+    say(textStart);
+    say(text('I'));
+    say(assistant('msg_1', [{ type: 'text', text: 'I' }]));
+    gap();
+    const { parts } = say(assistant('msg_2', [{ type: 'text', text: 'I see it.' }]));
+    expect(parts.map((part) => 'text' in part && part.text)).toEqual(['I', 'I see it.']);
+  });
+
   it('has a tool whose input was torn by a gap as it ran', () => {
     const { say, gap } = told();
     say(messageStart('msg_1'));

@@ -46,6 +46,20 @@ describe.each(formatNames)('a stream of the format %s', (format) => {
     expect(told).toEqual([seen.length - 1]);
   });
 
+  it('has what came before a last event that is none', async () => {
+    const stream = streamOf('hello', format);
+    const last = stream.lastIndexOf('data: ');
+    const broken = `${stream.slice(0, last)}data: {"half\n\n`;
+    const seen: unknown[] = [];
+    const whole = await all(readEvents(responseOf([stream]), { format }));
+    const reading = (async () => {
+      for await (const event of readEvents(responseOf([broken]), { format })) seen.push(event);
+    })();
+    await expect(reading).rejects.toMatchObject({ code: 'malformed_event' });
+    // Where the end is no event, all of them have come.
+    expect(whole.length - seen.length).toBe(stream.includes('[DONE]') ? 0 : 1);
+  });
+
   it('that ends before its last event is an error, after what it had', async () => {
     const stream = streamOf('hello', format);
     const cut = stream.slice(0, stream.lastIndexOf('\n\n', stream.length - 3) + 2);

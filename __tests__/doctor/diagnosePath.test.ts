@@ -238,7 +238,7 @@ it.each([
 });
 
 it.each([
-  [{ status: 400 }, 'events (1 to 200)'],
+  [{ status: 400 }, '"events" (1 to 200)'],
   [{ status: 418 }, 'curl -i'],
   [{ status: 401 }, '--header='],
   [{ status: 404 }, 'streamProbe()'],

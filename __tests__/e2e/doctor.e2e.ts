@@ -72,6 +72,18 @@ async function startProbe(...before: RequestHandler[]): Promise<number> {
   return (server.address() as AddressInfo).port;
 }
 
+/** A middleware that has a header say something else. */
+function withHeader(name: string, value: string): RequestHandler {
+  return (_request, response, next) => {
+    const { writeHead } = response;
+    Object.assign(response, {
+      writeHead: (status: number, headers: Record<string, string>) =>
+        writeHead.call(response, status, { ...headers, [name]: value }),
+    });
+    next();
+  };
+}
+
 /** The processes that have a word in their command line. */
 async function processesWith(word: string): Promise<string[]> {
   const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name));
@@ -154,14 +166,7 @@ describe('the way to a probe', () => {
   });
 
   test('through compression() behind a middleware that takes no-transform away is held back', async () => {
-    const careless: RequestHandler = (_request, response, next) => {
-      const { writeHead } = response;
-      Object.assign(response, {
-        writeHead: (status: number, headers: Record<string, string>) =>
-          writeHead.call(response, status, { ...headers, 'Cache-Control': 'no-cache' }),
-      });
-      next();
-    };
+    const careless = withHeader('Cache-Control', 'no-cache');
     const port = await startProbe(compression(), careless);
     const { code, failed, finding } = await examine([`http://127.0.0.1:${port}/probe`]);
     expect({ code, failed }).toEqual({ code: 1, failed: ['streams'] });
@@ -305,12 +310,7 @@ describe('a silence', () => {
 
   test('is survived, though the hop does not pass on the end', async () => {
     const port = await startProbe();
-    const open = await startTcpHop(port, (socket, through) => {
-      through.removeAllListeners('end');
-      through.removeAllListeners('data').on('data', (bytes) => {
-        socket.write(bytes.toString('latin1').replace(/0\r\n\r\n$/, ''), 'latin1');
-      });
-    });
+    const open = await startEndless(port);
     const { failed, finding } = await examine([`${open}/probe?events=2&pause=0`, '--silence=1']);
     expect(failed).toEqual(['complete']);
     expect(finding('silence')?.what).toBe('The connection survives 1.0 s without a byte.');
@@ -345,27 +345,14 @@ test('every line that is printed for nginx and Caddy is one that they take', asy
 describe('a hop that looks well', () => {
   test('and leaves the connection open is found out', async () => {
     const port = await startProbe();
-    const open = await startTcpHop(port, (socket, through) => {
-      through.removeAllListeners('end');
-      through.removeAllListeners('data').on('data', (bytes) => {
-        // All but the chunk that says that there are no more.
-        socket.write(bytes.toString('latin1').replace(/0\r\n\r\n$/, ''), 'latin1');
-      });
-    });
+    const open = await startEndless(port);
     const { code, failed, finding } = await examine([`${open}/probe?events=2&pause=0`]);
     expect({ code, failed }).toEqual({ code: 1, failed: ['complete'] });
     expect(finding('complete')?.what).toMatch(/^All 2 events came, and 26\.\d s after/);
   }, 60_000);
 
   test('and calls the stream a text is found out', async () => {
-    const plain: RequestHandler = (_request, response, next) => {
-      const { writeHead } = response;
-      Object.assign(response, {
-        writeHead: (status: number, headers: Record<string, string>) =>
-          writeHead.call(response, status, { ...headers, 'Content-Type': 'text/plain' }),
-      });
-      next();
-    };
+    const plain = withHeader('Content-Type', 'text/plain');
     const port = await startProbe(plain);
     const { code, failed } = await examine([`http://127.0.0.1:${port}/probe`]);
     expect({ code, failed }).toEqual({ code: 1, failed: ['headers'] });
@@ -441,6 +428,17 @@ async function startTcpHop(
     server.close();
   });
   return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+}
+
+/** A hop that passes on everything but the end. */
+function startEndless(targetPort: number): Promise<string> {
+  return startTcpHop(targetPort, (socket, through) => {
+    through.removeAllListeners('end');
+    through.removeAllListeners('data').on('data', (bytes) => {
+      // All but the chunk that says that there are no more.
+      socket.write(bytes.toString('latin1').replace(/0\r\n\r\n$/, ''), 'latin1');
+    });
+  });
 }
 
 /** A hop that does with what it gets from the application what it is told. */

@@ -121,7 +121,8 @@ function drawTool(place, timeOf) {
       const ms = isGoingOn ? Date.now() - since : took;
       time.textContent =
         ms === undefined ? part.state : `${timedStates[part.state]} ${seconds(ms)}`;
-      if (!isGoingOn) clearInterval(timer);
+      // A chat may be cleared while a tool of it goes on, behind an outage.
+      if (!isGoingOn || !details.isConnected) clearInterval(timer);
     };
     clearInterval(timer);
     timer = setInterval(tell, 100);

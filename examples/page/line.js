@@ -26,7 +26,7 @@ export function awaitByte() {
 export function beat() {
   lastByteAt = performance.now();
   // At once: a page in the background draws its frames much later, when this may not be true any more.
-  showSilence();
+  if (line.dataset.state !== 'live') showSilence();
   drawBeat.soon();
 }
 

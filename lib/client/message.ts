@@ -108,7 +108,6 @@ export class MessageBuilder {
   #isTorn = false;
   /** Where in the last part of words its last block begins. */
   #blockStart = 0;
-  #blockBegins = false;
 
   set(fields: Partial<Message>): void {
     this.message = { ...this.message, ...fields };
@@ -118,22 +117,18 @@ export class MessageBuilder {
     const { parts } = this.message;
     const last = parts.at(-1);
     if (last?.type === type && !this.#apart) {
-      if (this.#blockBegins) this.#blockStart = last.text.length;
-      this.#blockBegins = false;
       this.#replace(parts.length - 1, { ...last, text: last.text + text });
       return;
     }
     const begin = text.replace(/^\n+/, '');
     if (begin === '') return;
-    const torn =
-      this.#isTorn && last?.type === type ? last.text.slice(this.#blockStart) : undefined;
+    const torn = this.#isTorn && last?.type === type ? last.text.slice(this.#blockStart) : '';
     const before = parts.findLast((part) => part.type === type);
     const isCutOff = before !== undefined && 'text' in before && !before.text.endsWith('\n');
     const isGoingOn = begin === text && !this.#apart && isCutOff;
     this.#apart = false;
     this.#isTorn = false;
-    this.#blockBegins = false;
-    if (last?.type === type && torn !== undefined && begin.startsWith(torn)) {
+    if (last?.type === type && torn !== '' && begin.startsWith(torn)) {
       const whole = last.text.slice(0, this.#blockStart) + begin;
       this.#replace(parts.length - 1, { ...last, text: whole });
       return;
@@ -142,9 +137,10 @@ export class MessageBuilder {
     this.set({ parts: [...parts, { type, text: begin, ...(isGoingOn && { continues: true }) }] });
   }
 
-  /** The next words begin a block of the model's: what a gap has torn comes again from there. */
+  /** A block of the model's begins, or is complete: one that a gap has torn comes again from where it began. */
   blockBegun(): void {
-    this.#blockBegins = true;
+    const last = this.message.parts.at(-1);
+    if (!this.#isTorn && last !== undefined && 'text' in last) this.#blockStart = last.text.length;
   }
 
   /** The next words are a part of their own. */

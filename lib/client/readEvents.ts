@@ -1,4 +1,5 @@
 import { createParser, type EventSourceMessage, type ParseError } from 'eventsource-parser';
+import { isEventStream } from '../sse/isEventStream.js';
 import { ClientError } from './clientError.js';
 import type { ClaudeEvent, ClientFormat, EventsByFormat } from './events.js';
 
@@ -40,22 +41,25 @@ interface Reader<Event> {
   isLast(message: EventSourceMessage): boolean;
 }
 
+/** What ends a stream and is no event, in the formats of OpenAI and of the AI SDK. */
+const DONE = '[DONE]';
+
 const readers: { readonly [Format in ClientFormat]: Reader<EventsByFormat[Format]> } = {
   claude: {
     event: claudeEvent,
     isLast: ({ event }) => event === 'outcome',
   },
   openai: {
-    event: ({ id, data }) => (data === '[DONE]' ? undefined : { id, chunk: objectOf(data) }),
-    isLast: ({ data }) => data === '[DONE]',
+    event: ({ id, data }) => (data === DONE ? undefined : { id, chunk: objectOf(data) }),
+    isLast: ({ data }) => data === DONE,
   },
   anthropic: {
     event: ({ id, data }) => ({ id, event: objectOf(data) }),
     isLast: ({ event }) => event === 'message_stop' || event === 'error',
   },
   'ui-message': {
-    event: ({ id, data }) => (data === '[DONE]' ? undefined : { id, chunk: objectOf(data) }),
-    isLast: ({ data }) => data === '[DONE]',
+    event: ({ id, data }) => (data === DONE ? undefined : { id, chunk: objectOf(data) }),
+    isLast: ({ data }) => data === DONE,
   },
 };
 
@@ -128,7 +132,7 @@ export async function* readEvents<Format extends ClientFormat = 'claude'>(
       for (const [index, message] of come.entries()) {
         const event = reader.event(message);
         const isLast = reader.isLast(message);
-        if (!isTold && (isLast || isEnd(come[index + 1], reader))) {
+        if (!isTold && (isLast || come[index + 1]?.data === DONE)) {
           isTold = true;
           onLast?.();
         }
@@ -144,12 +148,6 @@ export async function* readEvents<Format extends ClientFormat = 'claude'>(
     await bytes.cancel().catch(() => {});
   }
   throw new ClientError('stream_cut', 'The stream has ended before its last event.');
-}
-
-/** Whether a message ends the stream and holds no event: then the one before is the last. */
-function isEnd(message: EventSourceMessage | undefined, reader: Reader<unknown>): boolean {
-  if (message === undefined || !reader.isLast(message)) return false;
-  return reader.event(message) === undefined;
 }
 
 function tooLong(maxEventLength: number, cause: ParseError): ClientError {
@@ -230,7 +228,7 @@ async function bodyOf(
   if (!ok) throw await refusalOf(response, idleTimeout);
   if (status === 204) return undefined;
   const type = headers.get('content-type') ?? 'none';
-  if (body === null || !/^text\/event-stream\s*(?:;|$)/i.test(type)) {
+  if (body === null || !isEventStream(type)) {
     await body?.cancel();
     throw new ClientError(
       'not_a_stream',

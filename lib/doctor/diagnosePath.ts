@@ -1,7 +1,9 @@
+import { isEventStream } from '../sse/isEventStream.js';
+import { WRONG_SETTINGS } from '../streamProbe.js';
 import type { Finding } from './finding.js';
 import { hopOf } from './hop.js';
 import type { Silence } from './measureSilence.js';
-import type { Measurement, SeenEvent } from './probePath.js';
+import { isReadable, type Measurement, type SeenEvent } from './probePath.js';
 
 /** An event that comes this much later than the quickest one was held back, in ms. */
 const LATE = 350;
@@ -17,14 +19,12 @@ const KEEP_ALIVE = 15_000;
 
 const MOUNT = "app.get('/probe', streamProbe());    // and give its URL";
 
-const KNOWN_ENCODINGS = ['identity', 'gzip', 'x-gzip', 'deflate', 'br'];
-
 const OTHERWISE =
   "curl -i shows what it answers: whose words are they, the application's or those of a hop before it?";
 
 /** What to do about an answer that is no stream, by its status. */
 const remedies: Readonly<Record<number, string>> = {
-  400: 'The query may have events (1 to 200), interval, padding, pause and silence; or the application wants another.',
+  400: WRONG_SETTINGS,
   401: "--header='authorization: …'    # what the application, or a hop before it, wants to see",
   403: "--header='authorization: …'    # what the application, or a hop before it, wants to see",
   404: MOUNT,
@@ -66,8 +66,8 @@ function reached(measurement: Measurement): Finding {
     };
   }
   if (isProbe(measurement)) return { name, status: 'ok', what: `${url} answers.` };
-  const { 'content-encoding': encoding = 'identity' } = headers;
-  if (!KNOWN_ENCODINGS.includes(encoding.toLowerCase())) {
+  const { 'content-encoding': encoding } = headers;
+  if (!isReadable(encoding)) {
     return {
       name,
       status: 'failed',
@@ -91,13 +91,18 @@ function reached(measurement: Measurement): Finding {
   };
 }
 
+/** A hop may repeat what it passes on. */
+function numbersOf(events: readonly SeenEvent[]): ReadonlySet<number> {
+  return new Set(events.map(({ number }) => number));
+}
+
 const CUT =
   'Something closes the connection: the log of the hop tells why. --silence=60 finds out whether it is silence that it does not bear.';
 
 function completeness({ events, ending, endedAt, headers }: Measurement): Finding {
   const name = 'complete';
   const of = events[0]?.of ?? 0;
-  const numbers = new Set(events.map(({ number }) => number));
+  const numbers = numbersOf(events);
   const came = `${numbers.size} of ${of} events`;
   if (ending === 'timeout' && numbers.size === of) {
     return {
@@ -143,7 +148,7 @@ function streaming({ headers, headersAt, events }: Measurement): Finding {
     };
   }
   if (latest < LATE) {
-    const isWhole = new Set(events.map(({ number }) => number)).size === events[0]?.of;
+    const isWhole = numbersOf(events).size === events[0]?.of;
     return {
       name,
       status: isWhole ? 'ok' : 'warning',
@@ -239,7 +244,7 @@ function headersKept(headers: Measurement['headers']): Finding {
   const name = 'headers';
   const { 'content-type': type = 'gone', 'cache-control': control } = headers;
   const remedy = 'Let the headers of the application through, unchanged.';
-  if (!/^text\/event-stream\s*(?:;|$)/i.test(type)) {
+  if (!isEventStream(type)) {
     return {
       name,
       status: 'failed',

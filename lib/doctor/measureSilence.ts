@@ -1,3 +1,4 @@
+import { MOST_EVENTS } from '../streamProbe.js';
 import { type Measurement, type ProbeOptions, probePath } from './probePath.js';
 
 /** How a path bears silence. Times in ms. */
@@ -30,9 +31,6 @@ interface Stream {
 
 /** How much longer than its events a stream may take, in ms. */
 const MARGIN = 5_000;
-
-/** A probe has no more. */
-const MOST_EVENTS = 200;
 
 /** By these a hop says that it has waited in vain; by any other status, that it has not waited. */
 const WAITED_IN_VAIN = [408, 504, 524];

@@ -1,10 +1,11 @@
 import { once } from 'node:events';
 import { type IncomingMessage, request as requestHttp } from 'node:http';
 import { request as requestHttps } from 'node:https';
-import type { Readable } from 'node:stream';
+import type { Readable, Transform } from 'node:stream';
 import { constants, createBrotliDecompress, createGunzip, createInflate } from 'node:zlib';
 import { createParser } from 'eventsource-parser';
-import { durationOf, type ProbeEvent } from '../streamProbe.js';
+import { isEventStream } from '../sse/isEventStream.js';
+import { durationOf, MOST_EVENTS, type ProbeEvent } from '../streamProbe.js';
 
 /** What was seen of one stream. Times are ms since the request was sent. */
 export interface Measurement {
@@ -46,8 +47,8 @@ const LATEST_SURPRISE = 2_000;
 /** Longest event, in characters: a probe pads with 64 KiB at most. */
 const LONGEST_EVENT = 2 ** 18;
 
-/** Most events: a probe has 200, and a hop may repeat them. */
-const MOST_EVENTS = 2_000;
+/** A hop may repeat them, but nobody need see them all. */
+const MOST_REPEATED = 10 * MOST_EVENTS;
 
 /** After so many events of another stream nobody need wait for its end, which may never come. */
 const ENOUGH_STRANGERS = 20;
@@ -100,11 +101,10 @@ export async function probePath(
         const probe = event === 'probe' ? readProbe(data) : undefined;
         if (probe) events.push({ ...probe, arrivedAt: now(), bytes: data.length });
         else strangers += 1;
-        if (strangers >= ENOUGH_STRANGERS || events.length >= MOST_EVENTS) leave();
+        if (strangers >= ENOUGH_STRANGERS || events.length >= MOST_REPEATED) leave();
       },
     });
-    const { 'content-type': type = '' } = response.headers;
-    const isStream = /^text\/event-stream\s*(?:;|$)/i.test(type);
+    const isStream = isEventStream(response.headers['content-type']);
     let isGivenUp = false;
     let characters = 0;
     const giveUp = () => {
@@ -166,19 +166,23 @@ async function readAll(stream: Readable, onText: (text: string) => void): Promis
 }
 
 /** Without waiting for whole blocks: what has come is to be seen now. */
+const flush = { flush: constants.Z_SYNC_FLUSH };
+const decoders: Readonly<Record<string, () => Transform>> = {
+  gzip: () => createGunzip(flush),
+  'x-gzip': () => createGunzip(flush),
+  deflate: () => createInflate(flush),
+  br: () => createBrotliDecompress({ flush: constants.BROTLI_OPERATION_FLUSH }),
+};
+
+/** Whether a body in a content encoding can be read here. */
+export function isReadable(encoding = 'identity'): boolean {
+  return encoding === 'identity' || Object.hasOwn(decoders, encoding.toLowerCase());
+}
+
 function decoded(response: IncomingMessage): Readable {
-  const flush = { flush: constants.Z_SYNC_FLUSH };
-  const decoders = {
-    gzip: () => createGunzip(flush),
-    'x-gzip': () => createGunzip(flush),
-    deflate: () => createInflate(flush),
-    br: () => createBrotliDecompress({ flush: constants.BROTLI_OPERATION_FLUSH }),
-  };
-  const encoding = response.headers['content-encoding']?.toLowerCase() as
-    | keyof typeof decoders
-    | undefined;
-  const decoder = encoding && decoders[encoding]?.();
-  if (!decoder) return response;
+  const encoding = response.headers['content-encoding']?.toLowerCase() ?? 'identity';
+  const decoder = Object.hasOwn(decoders, encoding) ? decoders[encoding]?.() : undefined;
+  if (decoder === undefined) return response;
   response.once('error', (error) => decoder.destroy(error));
   response.once('aborted', () => decoder.destroy());
   return response.pipe(decoder);

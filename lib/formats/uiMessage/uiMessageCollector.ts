@@ -59,11 +59,13 @@ export class UiMessageCollector implements Collector, AnswerSink {
 
   toolBegun({ id, label: { name }, input }: ToolCall): void {
     if (!this.#tools.has(id)) this.toolStarted(id, name);
-    Object.assign(this.#tools.get(id) ?? {}, { name, input: input ?? {} });
+    const part = this.#tools.get(id);
+    if (part) Object.assign(part, { name, input: input ?? {} });
   }
 
   toolEnded({ id }: ToolCall, result: ToolResult | undefined): void {
-    Object.assign(this.#tools.get(id) ?? {}, { result });
+    const part = this.#tools.get(id);
+    if (part) part.result = result;
   }
 
   notice(): void {}
